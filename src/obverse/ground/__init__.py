@@ -1,0 +1,1 @@
+"""The ground floor: shapes, errors, named families, numerics and keyed noise."""

@@ -1,0 +1,93 @@
+"""Damage: what cannot be learnt from is named, then refused or left out and counted, as the user chooses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obverse.ground.errors import DataError, InvalidArgument, ObverseError
+
+MAX_RATIO = 200  # a compressed file may grow this many times; honest arrays seldom pass 20
+FREE_SIZE = 64 * 2**20  # bytes that may be unpacked whatever the ratio
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One sample that was left out.
+
+    Args:     where: its file, and its row or line if the file holds several.
+              reason: what is wrong with it.
+    """
+
+    where: str
+    reason: str
+
+
+class Ledger:
+    """The user's choice, carried through one loading: refuse what is damaged, or leave it out and write it down."""
+
+    def __init__(self, damaged: str) -> None:
+        if damaged not in ("refuse", "skip"):
+            raise InvalidArgument(f"damaged is 'refuse' or 'skip', got {damaged!r}.")
+        self._skip = damaged == "skip"
+        self.entries: list[Damage] = []
+
+    def drop(self, where: str, reason: str) -> None:
+        """Takes note of one damaged sample, or raises DataError."""
+        if not self._skip:
+            raise DataError(f"{where}: {reason}. Mend it, or leave out and count what is damaged with damaged='skip'.")
+        self.entries.append(Damage(where, reason))
+
+    def require_samples(self, count: int, where: str) -> None:
+        """A data set without samples is refused, with the first reason if all of them were damaged."""
+        if count == 0 and self.entries:
+            first = self.entries[0]
+            raise DataError(
+                f"{where}: nothing is left, all {len(self.entries)} samples are damaged; "
+                f"the first is {first.where}: {first.reason}."
+            )
+        if count == 0:
+            raise DataError(f"{where} holds no samples; at least one is needed.")
+
+
+@contextmanager
+def decoding(where: str) -> Iterator[None]:
+    """Turns whatever a foreign decoder raises on hostile bytes (it may be anything) into a DataError with a name."""
+    try:
+        yield
+    except ObverseError:
+        raise
+    except Exception as error:
+        raise DataError(f"{where} cannot be read: {' '.join(str(error).split()) or type(error).__name__}.") from error
+
+
+def printable(path: str | Path) -> str:
+    """A path as text, whatever bytes its name is made of."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def refuse_bomb(where: str, size: int, packed: int) -> None:
+    """Refuses a file that claims to unpack to far more than it could honestly hold, before a byte of it is unpacked."""
+    if size > FREE_SIZE and size > MAX_RATIO * packed:
+        raise DataError(
+            f"{where} says that {packed:,} bytes unpack to {size:,}, more than {MAX_RATIO} times as many: it is "
+            "truncated or a bomb (if it is neither, save it uncompressed)."
+        )
+
+
+def finite_rows(values: NDArray[Any], ledger: Ledger, where: str, columns: Sequence[str] = ()) -> NDArray[np.bool_]:
+    """Which rows hold numbers only; each of the others is dropped by name."""
+    flat = values.reshape(len(values), -1)
+    good: NDArray[np.bool_] = np.isfinite(flat).all(1)
+    for row in np.flatnonzero(~good).tolist():
+        place = int(np.flatnonzero(~np.isfinite(flat[row]))[0])
+        column = f" in column {columns[place]!r}" if columns else f" at place {place}"
+        ledger.drop(f"{where} row {row}", f"{'NaN' if np.isnan(flat[row, place]) else 'infinity'}{column}")
+    return good

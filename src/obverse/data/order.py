@@ -1,0 +1,85 @@
+"""Order: which samples a training step sees, as a function of (seed, step) and of nothing else.
+
+Nothing is stored, so nothing has to be restored: a run that resumes at step k, on any number of processes, sees what
+the run without a break would have seen.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import count as counting
+
+import torch
+from torch import Tensor
+
+from obverse.data.dataset import Batch, Dataset
+from obverse.ground import noise
+from obverse.ground.errors import InvalidArgument
+
+
+def order(count: int, batch: int, *, seed: int, step: int) -> Tensor:
+    """The sample numbers of one training step.
+
+        row i of step k stands at place p = k batch + i;  its sample is number p mod count of epoch ⌊p / count⌋
+
+    Every epoch is a shuffle of its own; batches run across its end, so none is short and no sample is left out.
+
+    Args:     count: how many samples there are, >= 1.
+              batch: how many a step takes, >= 1, over all processes; more than `count` is possible.
+              seed: any whole number.
+              step: >= 0.
+    Returns:  int64; (batch).
+    Raises:   InvalidArgument for numbers below those.
+    Example:
+        >>> two_steps = torch.cat([order(4, 2, seed=0, step=k) for k in (0, 1)])
+        >>> two_steps.sort().values
+        tensor([0, 1, 2, 3])
+    """
+    for name, value, least in (("count", count, 1), ("batch", batch, 1), ("step", step, 0)):
+        if value < least:
+            raise InvalidArgument(f"order needs {name} >= {least}, got {value}.")
+    start, stop = step * batch, (step + 1) * batch
+    epochs = range(start // count, (stop - 1) // count + 1)
+    return torch.cat([_epoch(count, seed, e)[max(start - e * count, 0) : stop - e * count] for e in epochs])
+
+
+def batches(
+    dataset: Dataset, batch: int, *, seed: int, start: int = 0, rank: int = 0, processes: int = 1
+) -> Iterator[Batch]:
+    """The batches of steps start, start + 1, ... without end.
+
+    Args:     dataset: what to draw from.
+              batch: samples a step over all processes; a multiple of `processes`.
+              seed, start: any whole number; the first step, >= 0.
+              rank, processes: this process's part of each batch is its rows rank, rank + processes, ...
+    Raises:   InvalidArgument for numbers outside those ranges.
+    Warns:    when a batch is larger than the data set, since it then holds samples twice.
+    Example:
+        >>> data = Dataset("ten", torch.arange(10.0)[:, None])
+        >>> second = next(batches(data, 4, seed=0, start=7, rank=1, processes=2))
+        >>> second.step, second.rows, bool((second.index == order(10, 4, seed=0, step=7)[1::2]).all())
+        (7, tensor([1, 3]), True)
+    """
+    if processes < 1 or not 0 <= rank < processes:
+        raise InvalidArgument(f"rank is below processes >= 1, got rank {rank} of {processes} processes.")
+    if batch < 1 or batch % processes:
+        raise InvalidArgument(f"batch is a positive multiple of the {processes} processes, got {batch}.")
+    if start < 0:
+        raise InvalidArgument(f"start is a step >= 0, got {start}.")
+    if batch > len(dataset):
+        warnings.warn(
+            f"A batch of {batch} holds the {len(dataset)} samples of {dataset.name} more than once.", stacklevel=2
+        )
+    return _batches(dataset, batch, seed, start, torch.arange(rank, batch, processes))
+
+
+def _batches(dataset: Dataset, batch: int, seed: int, start: int, rows: Tensor) -> Iterator[Batch]:
+    for step in counting(start):
+        yield dataset.rows(order(len(dataset), batch, seed=seed, step=step)[rows], step=step, rows=rows)
+
+
+@lru_cache(maxsize=2)  # a batch across an epoch's end needs two
+def _epoch(count: int, seed: int, epoch: int) -> Tensor:
+    return noise.permutation(count, seed=seed, purpose="order", step=epoch)

@@ -1,0 +1,249 @@
+"""Metrics against scipy, scikit-learn, optimal transport maps known in advance, and two points worked by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+from scipy.stats import energy_distance as scipy_energy
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument, NonFinite, UnknownName
+from obverse.ground.noise import normal, permutation
+from obverse.metrics import (
+    against,
+    distances,
+    energy_distance,
+    frechet,
+    mmd,
+    nearest,
+    nearest_neighbour_accuracy,
+    novelty,
+    sliced_w2,
+)
+
+DISTANCES: list[Callable[[Tensor, Tensor], float]] = [frechet, mmd, sliced_w2, energy_distance]
+
+
+def draw(n: int, *data: int, step: int = 0) -> Tensor:
+    return normal((n, *data), seed=1, purpose="test", step=step, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Tensor, Tensor]:
+    found = load_digits()
+    order = permutation(len(found.data), seed=0, purpose="test")
+    return torch.tensor(found.data)[order], torch.tensor(found.target)[order]
+
+
+def assignment_w2(x: Tensor, y: Tensor) -> float:
+    """Exact transport between sets of one size on the line, by the Hungarian method."""
+    cost = (x[:, None] - y[None, :]).square().numpy()
+    return math.sqrt(cost[linear_sum_assignment(cost)].mean())
+
+
+# --- distances
+
+
+@pytest.mark.parametrize("n", [200, 4])  # more samples than dimensions, and fewer: both covariances singular
+def test_frechet_is_the_cost_of_the_optimal_map_when_that_map_is_known(n: int) -> None:
+    x = draw(n, 6) @ draw(6, 6, step=1)
+    root = draw(6, 6, step=2)
+    moved = x @ (root @ root.T) + draw(6, step=3)  # gradient of a convex function: optimal among all maps
+    mean = (moved - x).mean(0)
+    cost = mean.square().sum() + (moved - x - mean).square().sum() / (n - 1)
+    assert frechet(x, moved) == pytest.approx(float(cost), rel=1e-10)
+    assert frechet(moved, x) == pytest.approx(float(cost), rel=1e-10)
+
+
+def test_frechet_of_different_sizes_and_constant_pixels_is_that_of_the_other_pixels() -> None:
+    x, y = draw(9, 5), 2 * draw(4, 5, step=1)
+    blank = torch.full((9, 3), 7.0, dtype=torch.float64)
+    padded = frechet(torch.cat([blank, x], 1), torch.cat([blank[:4], y], 1))
+    assert padded == pytest.approx(frechet(x, y), rel=1e-12)
+
+
+def test_frechet_from_a_single_point_is_the_mean_square_distance_to_it() -> None:
+    x, point = draw(9, 5), draw(5, step=1)
+    truth = float((x - point).square().sum()) / 9 + np.var(x.numpy(), axis=0).sum() / 8  # n - 1 for the spread
+    assert frechet(x, point.expand(4, 5)) == pytest.approx(truth, rel=1e-12)
+
+
+def test_frechet_on_the_line_compares_means_and_deviations() -> None:
+    x, y = draw(50, 1), 3 * draw(70, 1, step=1) + 5
+    gap = np.array([x.numpy().mean() - y.numpy().mean(), np.std(x.numpy(), ddof=1) - np.std(y.numpy(), ddof=1)])
+    assert frechet(x, y) == pytest.approx(float(gap @ gap), rel=1e-12)
+
+
+def test_mmd_of_two_points_is_as_worked_by_hand() -> None:
+    y = torch.tensor([0.0, 2.0])  # s = 2, and the kernels between the points are e^-1/2, e^-2 and e^-8
+    near = (math.exp(-0.5) + math.exp(-2) + math.exp(-8)) / 3
+    assert mmd(y, y) == pytest.approx(near - 1, rel=1e-12)
+    assert mmd(torch.tensor([1e6, 1e6]), y) == pytest.approx(near + 1, rel=1e-12)
+
+
+def test_mmd_of_equal_distributions_is_0_on_average_however_few_samples() -> None:
+    values = torch.tensor([mmd(draw(5, 2, step=i), draw(40, 2, step=5000 + i)) for i in range(600)])
+    assert abs(float(values.mean())) < 4 * float(values.std()) / math.sqrt(600) < 0.02  # with the diagonals: 0.14
+    assert float(values.min()) < 0 < float(values.max())
+
+
+def test_mmd_sees_the_shape_that_the_frechet_distance_cannot_see() -> None:
+    x, y = draw(400, 2), draw(400, 2, step=1)
+    corners = draw(400, 2, step=2).sign()  # mean 0 and covariance 1 like y, on four points
+    assert frechet(corners, y) < 0.1
+    assert mmd(corners, y) > 20 * abs(mmd(x, y))
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 40), (12, 30), (7, 3)])
+def test_sliced_w2_on_the_line_is_optimal_transport_for_any_two_sizes(n: int, m: int) -> None:
+    x, y = draw(n), draw(m, step=1).square()
+    common = math.lcm(n, m)
+    truth = assignment_w2(x.repeat(common // n), y.repeat(common // m))
+    assert sliced_w2(x, y) == pytest.approx(truth, rel=1e-12)
+
+
+def test_sliced_w2_of_two_orthogonal_shifts_share_one_length() -> None:
+    x = draw(30, 2)
+    along = [sliced_w2(x, x + torch.eye(2)[i], projections=64, seed=5) for i in (0, 1)]
+    assert math.hypot(*along) == pytest.approx(1, rel=1e-12)
+    assert along[0] == pytest.approx(math.sqrt(0.5), rel=0.2)
+
+
+def test_sliced_w2_depends_on_the_seed_alone_and_less_with_more_projections() -> None:
+    x, y = draw(30, 8), draw(30, 8, step=1) + 1
+    assert sliced_w2(x, y, seed=3) == sliced_w2(x, y, seed=3) != sliced_w2(x, y, seed=4)
+    spreads = [np.std([sliced_w2(x, y, projections=p, seed=s) for s in range(12)]) for p in (4, 64, 1024)]
+    assert all(fewer > 1.8 * more for fewer, more in pairwise(spreads))
+
+
+def test_energy_distance_is_scipys_squared_on_any_line_through_space() -> None:
+    x, y = draw(60), draw(45, step=1) * 2 + 1
+    direction = torch.nn.functional.normalize(draw(7, step=2), dim=0)
+    truth = scipy_energy(x.numpy(), y.numpy()) ** 2
+    assert energy_distance(x, y) == pytest.approx(truth, rel=1e-10)
+    assert energy_distance(x[:, None] * direction, y[:, None] * direction) == pytest.approx(truth, rel=1e-6)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_a_distance_knows_neither_the_order_of_rows_nor_the_shape_nor_the_origin(
+    distance: Callable[[Tensor, Tensor], float],
+) -> None:
+    x, y = draw(30, 3, 4), draw(20, 3, 4, step=1) + 0.5
+    truth = distance(x, y)
+    assert distance(x.flip(0), y.roll(3, 0)) == pytest.approx(truth, rel=1e-9)
+    assert distance(x.flatten(1), y.flatten(1)) == truth
+    assert distance(x + 1e6, y + 1e6) == pytest.approx(truth, rel=1e-6)
+    assert distance(x, x) <= 1e-20
+    assert distance(x.float(), y.float()) == pytest.approx(truth, rel=1e-5)
+
+
+@pytest.mark.parametrize("distance", [mmd, energy_distance])
+def test_distances_in_small_blocks_are_those_in_one(
+    distance: Callable[[Tensor, Tensor], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = draw(30, 3), draw(20, 3, step=1) + 1
+    whole = distance(x, y), nearest(x, x, exclude_self=True).index
+    monkeypatch.setattr(distances, "ENTRIES", 70)
+    assert distance(x, y) == pytest.approx(whole[0], rel=1e-8)  # a matrix product either way
+    assert nearest(x, x, exclude_self=True).index.equal(whole[1])
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize("distance", [*DISTANCES, against, nearest])
+def test_a_row_that_is_not_finite_is_named(distance: Callable[[Tensor, Tensor], object]) -> None:
+    x, y = draw(30, 3), draw(30, 3, step=1)
+    y[4, 1], y[7, 0] = math.inf, math.nan
+    with pytest.raises(NonFinite, match=r"row 4 of 30"):
+        distance(x, y)
+    with pytest.raises(NonFinite, match=r"row 4 of 30"):
+        distance(y, x)
+
+
+@pytest.mark.parametrize("distance", [*DISTANCES, against])
+def test_sets_that_cannot_be_compared_are_refused(distance: Callable[[Tensor, Tensor], object]) -> None:
+    x = draw(30, 3)
+    for bad, said in (
+        (x[:1], "at least 2"),
+        (x[:, :2], r"\(2,\)"),
+        (x[:, :0], "one number"),
+        (x.long(), "float"),
+        (torch.tensor(1.0), "at least 2"),
+    ):
+        with pytest.raises(InvalidArgument, match=said):
+            distance(bad, x)
+        with pytest.raises(InvalidArgument, match=said):
+            distance(x, bad)
+
+
+def test_arguments_out_of_range_are_refused() -> None:
+    x, labels = draw(30, 3), torch.zeros(30, dtype=torch.long)
+    with pytest.raises(InvalidArgument, match="projections >= 1, got 0"):
+        sliced_w2(x, x, projections=0)
+    with pytest.raises(InvalidArgument, match="all equal"):
+        mmd(x, torch.ones(4, 3))
+    with pytest.raises(InvalidArgument, match="exclude_self"):
+        nearest(x[:5], x, exclude_self=True)
+    with pytest.raises(InvalidArgument, match="copies"):
+        novelty(x, x, x)
+    with pytest.raises(InvalidArgument, match=r"expected 1 \.\.\. 30, got 31"):
+        nearest_neighbour_accuracy(x, labels, x, labels, k=31)
+    with pytest.raises(InvalidArgument, match=r"^labels is one whole number"):
+        nearest_neighbour_accuracy(x, labels[:3], x, labels)
+    with pytest.raises(InvalidArgument, match=r"^real_labels is one whole number"):
+        nearest_neighbour_accuracy(x, labels, x, labels.float())
+    with pytest.raises(InvalidArgument, match="bootstrap"):
+        against(x, x, bootstrap=1)
+    with pytest.raises(InvalidArgument, match="leave 7"):
+        against(x, x[:15])
+    with pytest.raises(UnknownName, match="frechet"):
+        against(x, x, metrics=["freche"])
+
+
+# --- neighbours
+
+
+def test_nearest_finds_what_a_search_tree_finds() -> None:
+    x, to = draw(50, 2, 4), draw(80, 2, 4, step=1)
+    distance, index = cKDTree(to.flatten(1).numpy()).query(x.flatten(1).numpy())
+    found = nearest(x, to)
+    assert found.index.tolist() == index.tolist()
+    np.testing.assert_allclose(found.distance.numpy(), distance, rtol=1e-13)
+    assert nearest(x[:1], to).index.tolist() == index[:1].tolist()
+
+
+def test_a_copy_is_at_distance_0_exactly_and_leaving_itself_out_finds_the_next() -> None:
+    x = draw(60, 40) + 1000
+    itself = nearest(x, x)
+    assert itself.distance.max() == 0 and itself.index.equal(torch.arange(60))
+    second = cKDTree(x.numpy()).query(x.numpy(), k=2)[1][:, 1]
+    assert nearest(x, x, exclude_self=True).index.tolist() == second.tolist()
+
+
+def test_novelty_is_0_for_copies_1_for_fresh_data_and_scales_with_distance(digits: tuple[Tensor, Tensor]) -> None:
+    x, _ = digits
+    train, held_out, fresh = x[:900], x[900:1350], x[1350:]
+    assert novelty(train[:300], train, held_out) == 0
+    assert novelty(held_out, train, held_out) == 1
+    assert novelty(fresh, train, held_out) == pytest.approx(1, abs=0.1)
+    assert novelty(train[:300] + 0.1 * draw(300, 64), train, held_out) < 0.1
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_nearest_neighbour_accuracy_is_scikit_learns(digits: tuple[Tensor, Tensor], k: int) -> None:
+    x, labels = digits
+    noisy = x + 4 * draw(*x.shape)  # hard enough for errors, and for votes to be split
+    truth = KNeighborsClassifier(k).fit(noisy[:900], labels[:900]).score(noisy[900:], labels[900:])
+    assert nearest_neighbour_accuracy(noisy[900:], labels[900:], noisy[:900], labels[:900], k=k) == truth < 0.99
+    renamed = nearest_neighbour_accuracy(noisy[900:], 7 * labels[900:] - 20, noisy[:900], 7 * labels[:900] - 20, k=k)
+    assert renamed == truth

@@ -1,0 +1,22 @@
+"""Models: networks, exact oracles, and models around models."""
+
+from obverse.model.clamp import Clamped
+from obverse.model.model import Call, Cond, Microbatched, Model, Rescheduled
+from obverse.model.network import Network, Precondition, TimeInput
+from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
+
+__all__ = [
+    "Call",
+    "Clamped",
+    "Cond",
+    "Empirical",
+    "Gaussian",
+    "Microbatched",
+    "Mixture",
+    "Model",
+    "Network",
+    "Oracle",
+    "Precondition",
+    "Rescheduled",
+    "TimeInput",
+]

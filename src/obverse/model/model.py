@@ -1,0 +1,134 @@
+"""The one thing that samplers, objectives and likelihoods know of a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument
+from obverse.ground.numerics import exact
+from obverse.ground.shapes import rows
+from obverse.path import Estimate, Level, Prediction, Schedule
+
+Cond: TypeAlias = Any
+Call: TypeAlias = Callable[[Tensor, Cond], Tensor]
+
+
+class Model(ABC):
+    """A belief about data and noise at every level of its schedule.
+
+    To add one, name a schedule and a face and write `at`. Wrapping a model in a model is how minds are changed:
+    rescheduling, guidance, clamping and micro-batching all are models around models.
+    """
+
+    schedule: Schedule
+    face: Prediction
+
+    @abstractmethod
+    def at(self, level: Level, like: Tensor) -> Call:
+        """The model at one level: a function (x_t, cond) -> output in `self.face`.
+
+        Whatever depends on the level only is computed here, once, and not in the loop that calls.
+
+        Args:     level: one for all samples or one for each.
+                  like: a state with the shape, dtype and device of those to come.
+        """
+
+    def __call__(self, x_t: Tensor, level: Level | Tensor | float, cond: Cond = None) -> Estimate:
+        """The estimate at (x_t, level).
+
+        Args:     x_t: states; (batch *data).
+                  level: a Level, or t in [0, 1]; one for all samples or one for each.
+                  cond: what the model is conditioned on, passed on as it is.
+        """
+        level = level if isinstance(level, Level) else self.schedule.at(level)
+        return Estimate(x_t, level, self.at(level, x_t)(x_t, cond), self.face)
+
+    def on(self, schedule: Schedule | str) -> Model:
+        """The same model seen on another schedule: the same noise levels, other times and scales."""
+        schedule = Schedule.of(schedule)
+        return self if schedule == self.schedule else Rescheduled(self, schedule)
+
+
+@dataclass(frozen=True)
+class SeenFrom(Prediction):
+    """A face of one schedule seen from another: its row at the level of equal log-SNR."""
+
+    face: Prediction
+    home: Schedule
+
+    name = "rescheduled"
+
+    def row(self, level: Level) -> tuple[Tensor | float, Tensor | float]:
+        return self.face.row(self.home.at_logsnr(level.logsnr))
+
+
+@dataclass(frozen=True)
+class Rescheduled(Model):
+    """A model of one schedule on another (T28): x_t is rescaled to the home schedule at equal log-SNR.
+
+    Raises:   InvalidArgument when asked beyond the log-SNR range its home schedule was made for.
+    """
+
+    model: Model
+    schedule: Schedule
+
+    @property
+    def face(self) -> Prediction:  # type: ignore[override]
+        """The home face, whose row is read at the home level."""
+        return SeenFrom(self.model.face, self.model.schedule)
+
+    def at(self, level: Level, like: Tensor) -> Call:
+        home = self.model.schedule.at_logsnr(level.logsnr)
+        call = self.model.at(home, like)
+        scale = (home.r / exact(level.r)).to(like.device, like.dtype)
+        scale = scale.reshape(-1, *(1,) * (like.ndim - 1)) if scale.ndim else scale
+        return lambda x_t, cond: call(x_t * scale, cond)
+
+    def on(self, schedule: Schedule | str) -> Model:
+        return self.model.on(schedule)
+
+
+@dataclass(frozen=True)
+class Microbatched(Model):
+    """A model called at one fixed batch size, the last call padded: bits of a sample do not depend on the batch.
+
+    Libraries pick their kernels by shape, so the same row in another batch size differs in its last bits; one shape
+    for every call removes that (measured on CPU: bit-equal in any order and grouping).
+    """
+
+    model: Model
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InvalidArgument(f"microbatch >= 1, got {self.size} (16 suits small networks on a CPU).")
+
+    @property
+    def schedule(self) -> Schedule:  # type: ignore[override]
+        """The model's."""
+        return self.model.schedule
+
+    @property
+    def face(self) -> Prediction:  # type: ignore[override]
+        """The model's."""
+        return self.model.face
+
+    def at(self, level: Level, like: Tensor) -> Call:
+        if exact(level.t).ndim:
+            raise InvalidArgument("A micro-batched model takes one level for all samples; call the model itself.")
+        call = self.model.at(level, like.new_zeros(self.size, *like.shape[1:]))
+
+        def padded(x_t: Tensor, cond: Cond) -> Tensor:
+            parts = []
+            for start in range(0, len(x_t), self.size):
+                members = torch.arange(start, start + self.size, device=x_t.device).clamp_(max=len(x_t) - 1)
+                parts.append(call(x_t[members], rows(cond, members)))
+            return torch.cat(parts)[: len(x_t)]
+
+        return padded

@@ -1,0 +1,214 @@
+"""Any torch module as a model: name its schedule, what it predicts and how it wants its inputs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from obverse.ground.errors import InvalidArgument
+from obverse.ground.families import Family
+from obverse.ground.numerics import Number, exact, log
+from obverse.ground.shapes import against
+from obverse.model.model import Call, Cond, Model
+from obverse.path import Flow, Level, Prediction, Schedule, Velocity
+
+
+class TimeInput(Family, family="time"):
+    """How a network wants to be told where it is."""
+
+    @abstractmethod
+    def __call__(self, level: Level) -> Number:
+        """The number handed to the network at a level."""
+
+    def face(self, predicts: Prediction) -> Prediction:
+        """What a prediction means to somebody whose time runs this way."""
+        return predicts
+
+
+@dataclass(frozen=True)
+class Time(TimeInput, name="t"):
+    """t in [0, 1], data at 0 (times `scale`: 1000 for SD3, FLUX)."""
+
+    scale: float = 1.0
+
+    def __call__(self, level: Level) -> Number:
+        return self.scale * level.t
+
+
+@dataclass(frozen=True)
+class DataAtOne(TimeInput, name="data-at-1"):
+    """1 - t: flow-matching papers' time, in which rates (flow, velocity) have the other sign."""
+
+    def __call__(self, level: Level) -> Number:
+        return 1 - level.t
+
+    def face(self, predicts: Prediction) -> Prediction:
+        return Reversed(predicts) if isinstance(predicts, Flow | Velocity) else predicts
+
+
+@dataclass(frozen=True)
+class Index(TimeInput, name="index"):
+    """The index of a discrete schedule, from count - 1 (noise) to 0: count t - 1, as DDPM networks want it."""
+
+    count: int = 1000
+
+    def __call__(self, level: Level) -> Number:
+        return self.count * level.t - 1
+
+
+@dataclass(frozen=True)
+class LogSNR(TimeInput, name="logsnr"):
+    """log-SNR itself, limited to +-limit: the path can be swapped afterwards."""
+
+    limit: float = 20.0
+
+    def __call__(self, level: Level) -> Number:
+        return exact(level.logsnr).clamp(-self.limit, self.limit)
+
+
+@dataclass(frozen=True)
+class LogNSR(TimeInput, name="log-nsr"):
+    """log(sigma/alpha) / 4: EDM's c_noise (Karras et al. 2022, table 1)."""
+
+    def __call__(self, level: Level) -> Number:
+        return log(level.nsr) / 4
+
+
+@dataclass(frozen=True)
+class NSR(TimeInput, name="nsr"):
+    """sigma/alpha itself: EDM's sigma, as k-diffusion and VE networks want it."""
+
+    def __call__(self, level: Level) -> Number:
+        return level.nsr
+
+
+@dataclass(frozen=True)
+class Reversed(Prediction):
+    """A rate as seen when time runs from source to data: minus the row."""
+
+    face: Prediction
+
+    name = "reversed"
+
+    def row(self, level: Level) -> tuple[Number, Number]:
+        a, b = self.face.row(level)
+        return -a, -b
+
+
+class Precondition(Family, family="precondition"):
+    """How a network wants its state scaled."""
+
+    @abstractmethod
+    def __call__(self, level: Level) -> Number:
+        """What the state is multiplied by before it enters."""
+
+
+@dataclass(frozen=True)
+class Unscaled(Precondition, name="none"):
+    """The state as it is."""
+
+    def __call__(self, level: Level) -> Number:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class UnitVariance(Precondition, name="unit-variance"):
+    """1 / sqrt(alpha² sigma_data² + sigma²): EDM's c_in, right on every path (T13)."""
+
+    sigma_data: float = 0.5
+
+    def __call__(self, level: Level) -> Number:
+        return (level.alpha**2 * self.sigma_data**2 + level.sigma**2) ** -0.5
+
+
+@dataclass(frozen=True)
+class OnCircle(Precondition, name="circle"):
+    """1 / r: the state on the unit circle, so that training does not depend on the schedule's scale."""
+
+    def __call__(self, level: Level) -> Number:
+        return 1 / level.r
+
+
+class Network(Model):
+    """A torch module as a model.
+
+    Args:     net: called net(x_t, time, cond), time being float (batch,).
+              schedule: the path it was, or will be, trained on.
+              predicts: its output: data, noise, flow, v, velocity, score, edm; a name or a Prediction.
+              time: how it wants time: t, data-at-1, index, logsnr, log-nsr, nsr; a name or a TimeInput. With data-at-1
+                  a predicted flow or velocity is understood in that direction too (x - eps).
+              precondition: how it wants its state: none, unit-variance (EDM's c_in), circle.
+              cond: "third" passes the condition as third argument, "none" never passes one, any other word is the
+                  keyword it is passed as.
+    Raises:   UnknownName, InvalidArgument for what does not exist.
+
+    Example:
+        >>> import torch; from obverse.path import Linear
+        >>> net = lambda x_t, t, cond: -x_t
+        >>> Network(net, Linear(), predicts="flow")(torch.ones(2, 3), 0.5).data[0]
+        tensor([1.5000, 1.5000, 1.5000])
+    """
+
+    def __init__(
+        self,
+        net: nn.Module | Callable[..., Tensor],
+        schedule: Schedule | str,
+        *,
+        predicts: Prediction | str = "flow",
+        time: TimeInput | str = "t",
+        precondition: Precondition | str = "none",
+        cond: str = "third",
+    ) -> None:
+        if not callable(net):
+            raise InvalidArgument(f"net is a torch module or a function net(x_t, t, cond), got {type(net).__name__}.")
+        self.net: Any = net  # a module, or a function
+        self.schedule = Schedule.of(schedule)
+        self.time = TimeInput.of(time)
+        self.face = self.time.face(Prediction.of(predicts))
+        self.precondition = Precondition.of(precondition)
+        self.cond = cond
+
+    def at(self, level: Level, like: Tensor) -> Call:
+        dtype = _dtype(self.net, like)
+        precise = torch.float64 if dtype == torch.float64 else torch.float32  # bf16 cannot count to 1000
+        time = self.time(level)
+        if not isinstance(time, Tensor) or time.ndim == 0:
+            time = like.new_full(like.shape[:1], float(time), dtype=precise)
+        elif time.shape != like.shape[:1]:
+            raise InvalidArgument(f"{len(time)} levels for {len(like)} states: give one for all or one for each.")
+        time = time.to(like.device, precise)
+        if isinstance(self.precondition, Unscaled):
+            return lambda x_t, cond: self._run(x_t.to(dtype), time, cond).to(x_t.dtype)
+        scale = against(self.precondition(level), like)
+        return lambda x_t, cond: self._run((x_t * scale).to(dtype), time, cond).to(x_t.dtype)
+
+    def _run(self, x_t: Tensor, time: Tensor, cond: Cond) -> Tensor:
+        if self.cond == "third":
+            out: Tensor = self.net(x_t, time, cond)
+        elif self.cond == "none":
+            if cond is not None:
+                raise InvalidArgument("This network takes no condition (cond='none' at its door), yet one was given.")
+            out = self.net(x_t, time)
+        else:
+            out = self.net(x_t, time, **{self.cond: cond})
+        if not isinstance(out, Tensor) or out.shape != x_t.shape:
+            got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise InvalidArgument(f"The network maps {tuple(x_t.shape)} to the same shape, got {got}.")
+        return out
+
+    def __repr__(self) -> str:
+        return (
+            f"Network({type(self.net).__name__} on {self.schedule.label}, predicts {self.face.name}, "
+            f"time {self.time.spec}, precondition {self.precondition.spec})"
+        )
+
+
+def _dtype(net: object, like: Tensor) -> torch.dtype:
+    if torch.is_autocast_enabled(like.device.type) or not isinstance(net, nn.Module):
+        return like.dtype
+    return next((p.dtype for p in net.parameters() if p.is_floating_point()), like.dtype)

@@ -1,0 +1,233 @@
+"""Networks at the door: what the net is handed, what its answer means, what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from obverse.ground import noise
+from obverse.ground.errors import InvalidArgument, UnknownName
+from obverse.model import Network
+from obverse.path import DDPM, EDM, VE, VP, Cosine, Linear, Rescaled, Schedule
+
+STATES = noise.normal((4, 3), seed=0, purpose="test")
+
+
+class Spy(nn.Module):
+    """Answers minus its state and remembers what it was handed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, ...]] = []
+
+    def forward(self, *handed: Any, **named: Any) -> Tensor:
+        self.calls.append((*handed, named))
+        return -torch.as_tensor(handed[0])
+
+
+def handed(schedule: Schedule | str, t: float, **how: Any) -> tuple[Any, ...]:
+    spy = Spy()
+    Network(spy, schedule, **how)(STATES, t)
+    return spy.calls[0]
+
+
+@pytest.mark.parametrize(
+    ("time", "schedule", "t", "number"),
+    [
+        ("t", Linear(), 0.25, 0.25),
+        ("t:scale=1000", Linear(), 0.25, 250.0),
+        ("data-at-1", Cosine(), 0.25, 0.75),
+        ("index", DDPM(), 1.0, 999.0),
+        ("index", DDPM(), 0.001, 0.0),
+        ("index:count=50", DDPM(count=50), 0.5, 24.0),
+        ("logsnr", Linear(), 0.25, 2 * math.log(3)),
+        ("logsnr", Linear(), 1.0, -20.0),
+        ("logsnr:limit=8", Linear(), 0.0, 8.0),
+        ("log-nsr", EDM(), 1.0, math.log(80) / 4),
+        ("log-nsr", Linear(), 0.5, 0.0),
+        ("nsr", VE(), 1.0, 50.0),
+        ("nsr", Linear(), 0.75, 3.0),
+    ],
+)
+@pytest.mark.parametrize("each", [False, True])
+def test_the_net_is_told_the_time_it_was_trained_with(
+    time: str, schedule: Schedule, t: float, number: float, each: bool
+) -> None:
+    spy = Spy()
+    Network(spy, schedule, time=time)(STATES, torch.full((4,), t, dtype=torch.float64) if each else t)
+    told = spy.calls[0][1]
+    assert told.shape == (4,) and told.dtype == torch.float32
+    assert torch.allclose(told, torch.tensor(number), rtol=1e-6, atol=1e-6)
+
+
+def test_every_sample_is_told_its_own_time() -> None:
+    spy, times = Spy(), torch.tensor([0.1, 0.9, 0.4, 0.5], dtype=torch.float64)
+    Network(spy, "linear")(STATES, times)
+    assert torch.equal(spy.calls[0][1], times.float())
+
+
+@pytest.mark.parametrize("face", ["flow", "velocity"])
+@pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=lambda s: s.spec)
+def test_rates_of_nets_with_data_at_one_have_the_other_sign(face: str, schedule: Schedule) -> None:
+    ours = Network(lambda x, _, __: x.sin(), schedule, predicts=face)  # type: ignore[arg-type]
+    theirs = Network(lambda x, _, __: -x.sin(), schedule, predicts=face, time="data-at-1")  # type: ignore[arg-type]
+    for name in ("data", "noise", "flow", "velocity", "v"):
+        got, truth = (getattr(model(STATES, 0.3), name) for model in (theirs, ours))
+        assert torch.allclose(got, truth, atol=1e-6), name
+
+
+@pytest.mark.parametrize("face", ["data", "noise", "v", "score", "edm"])
+def test_states_of_nets_with_data_at_one_are_the_same(face: str) -> None:
+    ours, theirs = (Network(Spy(), "cosine", predicts=face, time=time) for time in ("t", "data-at-1"))
+    assert torch.equal(ours(STATES, 0.3).data, theirs(STATES, 0.3).data)
+
+
+def karras(net: nn.Module, noisy: Tensor, sigma: Tensor, sigma_data: float) -> Tensor:
+    """D(x; sigma), Karras et al. (2022), equation 7 with table 1, as in their EDMPrecond."""
+    c_skip = sigma_data**2 / (sigma**2 + sigma_data**2)
+    c_out = sigma * sigma_data / (sigma**2 + sigma_data**2).sqrt()
+    c_in = 1 / (sigma_data**2 + sigma**2).sqrt()
+    c_noise = sigma.log() / 4
+    return torch.as_tensor(c_skip * noisy + c_out * net(c_in * noisy, c_noise.expand(len(noisy))))
+
+
+class Odd(nn.Module):
+    """Something that reads both of its arguments."""
+
+    def forward(self, x: Tensor, time: Tensor, cond: Tensor | None = None) -> Tensor:
+        return torch.sin(3 * x) + time[:, None].cos() * x.flip(1)
+
+
+@pytest.mark.parametrize("sigma_data", [0.5, 2.0])
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+def test_edm_nets_denoise_as_their_paper_says(sigma_data: float, t: float) -> None:
+    model = Network(
+        Odd(), EDM(), predicts=f"edm:sigma_data={sigma_data}", time="log-nsr",
+        precondition=f"unit-variance:sigma_data={sigma_data}", cond="none",
+    )  # fmt: skip
+    noisy, level = STATES.double() * 3, EDM().at(t)
+    assert torch.allclose(model(noisy, t).data, karras(Odd(), noisy, level.sigma, sigma_data), rtol=1e-9)
+
+
+def test_edms_preconditioning_holds_on_every_path() -> None:
+    """x_t / alpha is EDM's noisy image: the same net denoises the same data on a path of any scale."""
+    for schedule in (Linear(), VP(), Cosine()):
+        model = Network(Odd(), schedule, predicts="edm", time="log-nsr", precondition="unit-variance")
+        level = schedule.at(0.6)
+        truth = karras(Odd(), STATES.double(), torch.as_tensor(level.nsr), 0.5)
+        seen = Network(Odd(), EDM(), predicts="edm", time="log-nsr", precondition="unit-variance").on(schedule)
+        assert torch.allclose(seen(STATES.double() * level.alpha, level).data, truth, rtol=1e-9)
+        inside = level.alpha * (level.alpha**2 * 0.25 + level.sigma**2) ** -0.5  # c_in of x_t is c_in of x_t / alpha
+        assert float(inside) == pytest.approx(float((0.25 + torch.as_tensor(level.nsr) ** 2) ** -0.5), rel=1e-12)
+        assert model(STATES, 0.6).data.shape == STATES.shape
+
+
+def test_states_of_unit_variance_data_enter_with_unit_variance() -> None:
+    data, eps = (0.5 * noise.normal((20000, 1), seed=0, purpose="x"), noise.normal((20000, 1), seed=0, purpose="eps"))
+    spy = Spy()
+    for t in (0.1, 0.5, 0.9):
+        level = VE().at(t)
+        Network(spy, VE(), precondition="unit-variance")(data + float(level.sigma) * eps, t)
+        assert float(spy.calls[-1][0].std()) == pytest.approx(1.0, abs=0.03)
+
+
+def test_states_on_the_circle_do_not_know_the_scale_of_their_path() -> None:
+    spy = Spy()
+    for schedule in (Linear(), Rescaled(Linear(), lambda t: 5 - t)):
+        level = schedule.at(0.3)
+        Network(spy, schedule, precondition="circle")(STATES * float(level.r), 0.3)
+    assert torch.allclose(spy.calls[0][0], spy.calls[1][0], rtol=1e-6)
+    assert torch.allclose(spy.calls[0][0], STATES, rtol=1e-6)
+
+
+def test_states_enter_untouched_unless_asked() -> None:
+    assert torch.equal(handed("linear", 0.3)[0], STATES)
+
+
+def test_conditions_travel_as_the_door_says() -> None:
+    label = torch.arange(4)
+    for how, place in (("third", 2), ("class_labels", "class_labels")):
+        spy = Spy()
+        Network(spy, "linear", cond=how)(STATES, 0.5, label)
+        call = spy.calls[0]
+        assert (call[2] if place == 2 else call[-1][place]) is label
+    spy = Spy()
+    Network(spy, "linear", cond="none")(STATES, 0.5)
+    assert len(spy.calls[0]) == 3 and spy.calls[0][-1] == {}
+    with pytest.raises(InvalidArgument, match=r"takes no condition \(cond='none' at its door\)"):
+        Network(spy, "linear", cond="none")(STATES, 0.5, label)
+
+
+@pytest.mark.parametrize("net_dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_net_works_in_its_dtype_and_the_state_keeps_its_own(net_dtype: torch.dtype, dtype: torch.dtype) -> None:
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3, dtype=net_dtype)
+
+        def forward(self, x: Tensor, time: Tensor, cond: None) -> Tensor:
+            seen.append((x.dtype, time.dtype))
+            return torch.as_tensor(self.layer(x))
+
+    seen: list[tuple[torch.dtype, torch.dtype]] = []
+    estimate = Network(Layer(), "linear")(STATES.to(dtype), 0.5)
+    assert seen == [(net_dtype, torch.float64 if net_dtype == torch.float64 else torch.float32)]
+    assert estimate.output.dtype == estimate.data.dtype == dtype
+
+
+def test_an_index_of_a_thousand_survives_a_bfloat16_net() -> None:
+    spy = Spy()
+    spy.weight = nn.Parameter(torch.zeros(1, dtype=torch.bfloat16))
+    Network(spy, DDPM(), time="index")(STATES, 0.998)
+    assert spy.calls[0][0].dtype == torch.bfloat16 and float(spy.calls[0][1][0]) == pytest.approx(997.0, abs=1e-3)
+
+
+def test_under_autocast_the_state_decides() -> None:
+    net = nn.Linear(3, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        estimate = Network(lambda x, *_: net(x), "linear")(STATES, 0.5)  # type: ignore[arg-type]
+    assert estimate.output.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"predicts": "epsilon"}, UnknownName, "No prediction is called 'epsilon'"),
+        ({"predicts": "velocty"}, UnknownName, "did you mean 'velocity'"),
+        ({"time": "data-at-one"}, UnknownName, "did you mean 'data-at-1'"),
+        ({"precondition": "edm"}, UnknownName, "No precondition is called 'edm'"),
+    ],
+)
+def test_unknown_words_at_the_door_are_refused(how: dict[str, str], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Network(Spy(), "linear", **how)
+
+
+def test_what_cannot_be_called_is_no_net() -> None:
+    with pytest.raises(InvalidArgument, match=r"net is a torch module or a function net\(x_t, t, cond\), got Tensor"):
+        Network(torch.zeros(3), "linear")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("net", "got"),
+    [(lambda x, *_: x[:, :2], r"\(4, 2\)"), (lambda x, *_: (x, x), "tuple"), (lambda *_: None, "NoneType")],
+)
+def test_a_net_answers_in_the_shape_of_its_state(net: Any, got: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"The network maps \(4, 3\) to the same shape, got {got}"):
+        Network(net, "linear")(STATES, 0.5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_as_many_levels_as_samples_are_asked_for(count: int) -> None:
+    with pytest.raises(InvalidArgument, match=f"{count}.* for 4 states|one for all samples or one for each"):
+        Network(Spy(), "linear", precondition="circle")(STATES, torch.full((count,), 0.5))
+
+
+def test_a_network_tells_what_it_is() -> None:
+    text = repr(Network(Spy(), Rescaled(Linear(), torch.ones_like), predicts="noise", time="index"))
+    assert all(word in text for word in ("Spy", "rescale", "noise", "index", "none"))

@@ -1,0 +1,149 @@
+"""How solvers are written: as the paper writes them, on symbols; what comes out is the table."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+from obverse.ground.errors import InvalidArgument
+from obverse.ground.families import Family
+from obverse.path import Data, Level, Noise, Prediction, Schedule, V, coefficients, join
+from obverse.sampler.grids import Grid
+from obverse.sampler.tableau import Register, Row, Tableau
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A linear combination of registers: adds, subtracts, and multiplies with numbers."""
+
+    row: Row
+
+    def __add__(self, other: Combination) -> Combination:
+        total = dict(self.row)
+        for key, number in other.row.items():
+            total[key] = total.get(key, 0.0) + number
+        return Combination(total)
+
+    def __mul__(self, number: float) -> Combination:
+        return Combination({key: number * own for key, own in self.row.items()})
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: Combination) -> Combination:
+        return self + -1.0 * other
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A call's output on symbols: an estimate readable in any face."""
+
+    x_t: Combination
+    level: Level
+    output: Combination
+
+    def on(self, face: Prediction) -> Combination:
+        """The estimate in a face."""
+        on_output, on_state = coefficients(V(), face, self.level)
+        return self.output * float(on_output) + self.x_t * float(on_state)
+
+    @property
+    def data(self) -> Combination:
+        """The data estimate."""
+        return self.on(Data())
+
+    @property
+    def noise(self) -> Combination:
+        """The noise estimate."""
+        return self.on(Noise())
+
+
+class Trace:
+    """A run on symbols: hands out states, guesses and draws, and writes down how they depend on each other.
+
+    Args:     start: the level of the first state.
+    """
+
+    def __init__(self, start: Level) -> None:
+        self._levels: list[Level] = [start]
+        self._rows: list[Row] = [{}]
+        self._reads: list[int] = []
+        self._draws = 0
+        self.guesses: list[Guess] = []
+
+    @property
+    def start(self) -> Combination:
+        """The state that sampling starts from."""
+        return Combination({Register("e", 0): 1.0})
+
+    def state(self, value: Combination, level: Level) -> Combination:
+        """A new state at a level: from here on it is one register."""
+        row = {key: number for key, number in value.row.items() if number != 0.0}
+        if not all(map(math.isfinite, row.values())):
+            raise InvalidArgument(
+                f"The step to {level} has infinite coefficients: this method cannot leave or reach that end. "
+                f"Use ddim there, or a grid that starts below t = 1 (uniform:start=0.999)."
+            )
+        self._levels.append(level)
+        self._rows.append(row)
+        return Combination({Register("e", len(self._rows) - 1): 1.0})
+
+    def call(self, x_t: Combination, level: Level) -> Guess:
+        """What the network says at a state and its level."""
+        ((key, _),) = x_t.row.items()
+        self._reads.append(key.place)
+        guess = Guess(x_t, level, Combination({Register("o", len(self._reads) - 1): 1.0}))
+        self.guesses.append(guess)
+        return guess
+
+    def draw(self) -> Combination:
+        """A fresh standard normal."""
+        self._draws += 1
+        return Combination({Register("xi", self._draws - 1): 1.0})
+
+    def tableau(self) -> Tableau:
+        """What was written down."""
+        return Tableau(join(*self._levels), tuple(self._rows), tuple(self._reads), V())
+
+
+class Solver(Family, family="solver"):
+    """A method to go from noise to data: a rule for one step, from which the whole table follows.
+
+    To add one, write `step` and declare `order`: the exponent with which the end point's error falls in the step
+    size (for stochastic methods: the error of the law, weak order). `obverse check` measures it.
+
+    Example:
+        >>> class Mine(Solver, name="mine"):
+        ...     order = 1
+        ...     def step(self, trace, x_t, t, s):
+        ...         e = trace.call(x_t, t)
+        ...         return s.alpha * e.data + s.sigma * e.noise
+        >>> from obverse.path import Linear
+        >>> Mine().tableau(Linear(), "uniform:steps=4") == Solver.of("ddim").tableau(Linear(), "uniform:steps=4")
+        True
+    """
+
+    order: ClassVar[int]
+
+    @abstractmethod
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        """x_s from x_t, s cleaner than t.
+
+        Args:     trace: makes calls (`trace.call(x_t, t)`), further states, draws; remembers `trace.guesses`.
+                  x_t: the state at t.
+                  t, s: the levels, as plain floats; sigma_s may be 0 and alpha_t may be 0.
+        """
+
+    def tableau(self, schedule: Schedule | str, grid: Grid | str) -> Tableau:
+        """The table of this method on a schedule and a grid.
+
+        Raises:   InvalidArgument for a grid that does not fall; SingularConversion where a step cannot be taken.
+        """
+        levels = Grid.of(grid).levels(Schedule.of(schedule)).floats()
+        trace = Trace(levels[0])
+        x_t = trace.start
+        for t, s in pairwise(levels):
+            x_t = trace.state(self.step(trace, x_t, t, s), s)
+        return trace.tableau()

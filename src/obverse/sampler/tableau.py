@@ -1,0 +1,181 @@
+"""A sampler is a table of numbers (T36).
+
+Registers: states e_0 (the start), e_1, ...; outputs o_1, ... of the calls; independent standard draws xi_1, ...
+*Running form*: every state is a sparse combination of earlier registers; one loop runs it (`run.py`).
+*Canonical form*: all states substituted away, on the unit circle, in one face; two samplers are the same algorithm
+exactly when their canonical forms agree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument
+from obverse.ground.numerics import exact
+from obverse.path import Level, Prediction, V, coefficients
+
+FORMAT = 1  # of the JSON file
+SAME = 1e-11  # canonical entries are of order 1; a thousand steps of float64 stay well below
+
+
+class Register(NamedTuple):
+    """A number the loop holds: state e, output o or draw xi, by index."""
+
+    kind: Literal["e", "o", "xi"]
+    place: int
+
+
+Row = Mapping[Register, float]
+
+
+class Canonical(NamedTuple):
+    """What every call reads, and the end, in terms of the start, the outputs before and the draws.
+
+    angles: (calls + 1,); start A: (calls + 1,); outputs B: (calls + 1, calls); draws C: (calls + 1, draws).
+    """
+
+    angles: Tensor
+    start: Tensor
+    outputs: Tensor
+    draws: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Tableau:
+    """A method on a schedule and a grid, computed once in float64; any model of that schedule can run it.
+
+    Args:     levels: where each state lives, the start first, the result last; (states,).
+              rows: for each state, the combination of earlier registers it is (the start's is empty).
+              reads: which state each call reads, in order.
+              face: what the outputs are.
+    """
+
+    levels: Level
+    rows: tuple[Row, ...]
+    reads: tuple[int, ...]
+    face: Prediction
+
+    @property
+    def calls(self) -> int:
+        """Network calls a run makes."""
+        return len(self.reads)
+
+    @property
+    def draws(self) -> int:
+        """Normal draws a run makes, each of the state's shape."""
+        return 1 + max((key.place for row in self.rows for key in row if key.kind == "xi"), default=-1)
+
+    def on_face(self, face: Prediction | str) -> Tableau:
+        """The same algorithm fed with another prediction: o_j = u_j o'_j + w_j e_j, substituted (T38).
+
+        Raises:   SingularConversion when the face does not determine this one at a level the table calls at.
+        """
+        face = Prediction.of(face)
+        if face == self.face:
+            return self
+        read_at = self.levels[torch.tensor(self.reads)]
+        pairs = zip(*(_list(c, self.calls) for c in coefficients(face, self.face, read_at)), strict=True)
+        change = {Register("o", j): pair for j, pair in enumerate(pairs)}
+
+        def changed(row: Row) -> Row:
+            new: dict[Register, float] = {}
+            for key, number in row.items():
+                on_output, on_state = change.get(key, (1.0, 0.0))
+                new[key] = new.get(key, 0.0) + number * on_output
+                if on_state:
+                    state = Register("e", self.reads[key.place])
+                    new[state] = new.get(state, 0.0) + number * on_state
+            return new
+
+        return replace(self, rows=tuple(map(changed, self.rows)), face=face)
+
+    def canonical(self) -> Canonical:
+        """The form in which equal algorithms are equal tables: states on the unit circle, outputs as v there."""
+        table = self.on_face(V())
+        count, calls, draws = len(self.rows), self.calls, self.draws
+        width = {"o": 1, "xi": 1 + calls}
+        full = torch.zeros(count, 1 + calls + draws, dtype=torch.float64)
+        full[0, 0] = 1.0
+        for n, row in enumerate(table.rows):
+            for key, number in row.items():
+                if key.kind == "e":
+                    full[n] += number * full[key.place]
+                else:
+                    full[n, width[key.kind] + key.place] += number
+        kept = torch.tensor([*self.reads, count - 1])
+        r = exact(self.levels.r)
+        full = full[kept] / r[kept, None]
+        columns = torch.cat([r[:1], r[torch.tensor(self.reads, dtype=torch.long)], torch.ones(draws)])
+        start, outputs, noises = torch.split(full * columns, [1, calls, draws], dim=1)
+        return Canonical(exact(self.levels.theta)[kept], start[:, 0], outputs, noises)
+
+    def difference(self, other: Tableau) -> float:
+        """Largest disagreement of the canonical forms, noise compared as a joint law; infinite if calls differ."""
+        if self.calls != other.calls:
+            return float("inf")
+        one, two = self.canonical(), other.canonical()
+        pairs = [(one.angles, two.angles), (one.start, two.start), (one.outputs, two.outputs)]
+        pairs.append((one.draws @ one.draws.T, two.draws @ two.draws.T))
+        return max(float((a - b).abs().max()) for a, b in pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tableau) and self.difference(other) <= SAME
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def weights(self, face: Prediction | str | None = None) -> tuple[Tensor, Tensor]:
+        """The share of every prediction and of every draw in the final state (T34); (calls,) and (draws,).
+
+        Args:     face: which prediction; default the table's own.
+        """
+        table = self if face is None else self.on_face(face)
+        full = [{Register("e", 0): 1.0}]
+        for row in table.rows[1:]:
+            total: dict[Register, float] = {}
+            for key, number in row.items():
+                parts: Row = full[key.place] if key.kind == "e" else {key: 1.0}
+                for inner, share in parts.items():
+                    total[inner] = total.get(inner, 0.0) + number * share
+            full.append(total)
+        last = full[-1]
+        outputs = [last.get(Register("o", j), 0.0) for j in range(self.calls)]
+        draws = [last.get(Register("xi", m), 0.0) for m in range(self.draws)]
+        return torch.tensor(outputs, dtype=torch.float64), torch.tensor(draws, dtype=torch.float64)
+
+    def save(self, path: str | Path) -> None:
+        """Write as JSON; numbers keep all their digits."""
+        levels = [_list(getattr(self.levels, name), len(self.rows)) for name in _LEVEL]
+        rows = [[[*key, number] for key, number in row.items()] for row in self.rows]
+        file = {"obverse-tableau": FORMAT, "face": self.face.spec, "reads": self.reads, "levels": levels, "rows": rows}
+        Path(path).write_text(json.dumps(file, indent=None))
+
+    @staticmethod
+    def load(path: str | Path) -> Tableau:
+        """Read what `save` wrote.
+
+        Raises:   InvalidArgument when the file is something else or newer.
+        """
+        try:
+            file = json.loads(Path(path).read_bytes())
+        except ValueError:
+            file = None
+        version = file.get("obverse-tableau") if isinstance(file, dict) else None
+        if version != FORMAT:
+            raise InvalidArgument(f"{path} is no tableau of format {FORMAT}: found {version}.")
+        levels = Level(*(torch.tensor(column, dtype=torch.float64) for column in file["levels"]))
+        rows = tuple({Register(kind, index): number for kind, index, number in row} for row in file["rows"])
+        return Tableau(levels, rows, tuple(file["reads"]), Prediction.of(file["face"]))
+
+
+_LEVEL = ("t", "alpha", "sigma", "alpha_dot", "sigma_dot")
+
+
+def _list(values: Tensor | float, count: int) -> list[float]:
+    return exact(values).expand(count).tolist()

@@ -1,0 +1,250 @@
+"""The loop: whose noise, which dtype, how many calls, where it stops, what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from typing import Any
+
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from obverse.ground import noise
+from obverse.ground.errors import InvalidArgument, NonFinite, SingularConversion, UnknownName
+from obverse.model import Gaussian, Mixture, Network
+from obverse.path import EDM, VE, VP, Cosine, Linear, Schedule
+from obverse.sampler import DDIM, SDE, Heun, Sampler, Solver, Step, Uniform, sample
+
+TWO = Mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.1, None, "linear")
+SOLVERS = ["ddim", "euler", "heun", "dpmpp-2m", "sde", "sde:eta=0.5"]
+
+
+def draws(count: int = 8, **how: Any) -> Tensor:
+    return sample(TWO, (count, 2), **{"steps": 5, "seed": 3, **how})
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_sample_belongs_to_its_seed_and_number(solver: str) -> None:
+    whole = draws(64, solver=solver)
+    for who in ([17], [5, 4, 3], [63, 0, 17, 17], list(range(63, -1, -1))):
+        assert torch.equal(draws(len(who), solver=solver, samples=who), whole[who])
+    assert torch.equal(draws(10, solver=solver), whole[:10])
+    assert len({tuple(row) for row in whole.tolist()}) == 64
+    assert not torch.equal(draws(64, solver=solver, seed=4), whole)
+
+
+def test_the_global_generator_is_neither_read_nor_moved() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = draws(solver="sde")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(1)
+    assert torch.equal(draws(solver="sde"), first)
+
+
+@pytest.mark.parametrize("block", [1, 16, 33, 10**9])
+def test_draws_made_ahead_are_the_same_draws(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = draws(solver="sde", steps=9)
+    monkeypatch.setattr("obverse.sampler.run.BLOCK", block)
+    assert torch.equal(draws(solver="sde", steps=9), usual)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_float32_runs_follow_float64_runs(solver: str) -> None:
+    exact, single = draws(64, solver=solver, dtype=torch.float64), draws(64, solver=solver)
+    assert exact.dtype == torch.float64 and single.dtype == torch.float32
+    assert torch.allclose(exact.float(), single, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_lesser_dtypes_are_a_float32_run_rounded_at_the_end(dtype: torch.dtype) -> None:
+    assert torch.equal(draws(dtype=dtype), draws().to(dtype))
+
+
+@pytest.mark.parametrize("path", [Linear(), Cosine(), VP(), VE(), EDM()], ids=lambda s: s.spec)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_samples_follow_the_law_of_the_data(path: Schedule, solver: str) -> None:
+    oracle = Gaussian(torch.tensor([0.5, -1.0]), torch.tensor([[1.0, 0.3], [0.3, 0.5]]), path)
+    face = ":face=flow" if solver in ("euler", "heun") else ""
+    x = sample(oracle, (4000, 2), solver=solver + face, steps=60, dtype=torch.float64)
+    for column, mean, variance in ((0, 0.5, 1.0), (1, -1.0, 0.5)):
+        standard = (x[:, column] - mean) / variance**0.5
+        assert abs(float(standard.mean())) < 0.1 and abs(float(standard.std()) - 1) < 0.08
+        assert stats.kstest(standard.numpy(), "norm").statistic < 0.06
+
+
+def test_the_start_is_noise_of_the_size_of_the_path() -> None:
+    seen: list[Tensor] = []
+    for path in (Linear(), EDM(), VP()):
+        net = Network(lambda x, *_: seen.append(x) or x * 0, path, predicts="data")  # type: ignore[arg-type, func-returns-value]
+        sample(net, (3, 2), steps=2, seed=1)
+    first = noise.normal((3, 2), seed=1, purpose="start")
+    assert (
+        torch.allclose(seen[0], first)
+        and torch.allclose(seen[2], 80 * first)
+        and torch.allclose(seen[4], first, rtol=1e-4)
+    )
+
+
+def test_a_given_start_takes_the_place_of_noise_and_is_left_as_it_was() -> None:
+    start = noise.normal((8, 2), seed=3, purpose="start")
+    kept = start.clone()
+    assert torch.equal(draws(start=start), draws()) and torch.equal(start, kept)
+    assert torch.equal(draws(start=start, seed=9, solver="ddim"), draws(solver="ddim"))
+    assert not torch.equal(draws(start=start, seed=9, solver="sde"), draws(solver="sde"))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_a_run_makes_the_calls_of_its_table_and_no_other(solver: str, steps: int) -> None:
+    calls = []
+    net = Network(lambda x, t, _: calls.append(t) or -x, "linear")  # type: ignore[arg-type, func-returns-value]
+    sample(net, (4, 2), solver=solver, steps=steps)
+    assert len(calls) == Solver.of(solver).tableau("linear", f"angle:steps={steps}").calls
+
+
+def test_the_loop_itself_takes_little_time() -> None:
+    net = Network(lambda x, *_: -x, "linear")  # type: ignore[arg-type]
+    table = DDIM().tableau("linear", Uniform(200))
+    started = time.perf_counter()
+    for _ in Sampler(table).steps(net, torch.zeros(1, 2)):
+        pass
+    assert (time.perf_counter() - started) / 200 < 5e-3  # measured: 0.06 ms a step
+
+
+def test_steps_come_one_by_one_with_the_estimate_they_were_made_from() -> None:
+    table, start = DDIM().tableau("linear", Uniform(4)), torch.full((3, 2), 0.7, dtype=torch.float64)
+    every = list(Sampler(table).steps(TWO, start))
+    assert [(step.number, step.total) for step in every] == [(n, 4) for n in (1, 2, 3, 4)]
+    assert [float(step.level.t) for step in every] == [0.75, 0.5, 0.25, 0.0]
+    assert [float(step.estimate.level.t) for step in every] == [1.0, 0.75, 0.5, 0.25]
+    assert torch.equal(every[0].estimate.x_t, start) and torch.allclose(every[-1].x_t, every[-1].estimate.data)
+    for before, after in itertools.pairwise(every):
+        assert torch.equal(after.estimate.x_t, before.x_t)
+        assert torch.allclose(after.estimate.data, TWO(before.x_t, before.level).data)
+
+
+def test_a_run_can_be_left_early_without_further_calls() -> None:
+    calls = []
+    net = Network(lambda x, t, _: calls.append(t) or -x, "linear")  # type: ignore[arg-type, func-returns-value]
+    run = Sampler(DDIM().tableau("linear", Uniform(50))).steps(net, torch.ones(2, 2))
+    assert next(run).number == 1 and next(run).number == 2
+    run.close()  # type: ignore[attr-defined]
+    assert len(calls) == 2
+
+
+def test_a_watcher_sees_every_step() -> None:
+    seen: list[Step] = []
+    x = draws(watch=seen.append)
+    assert [step.number for step in seen] == [1, 2, 3, 4, 5] and torch.equal(seen[-1].x_t, x)
+
+
+def test_states_kept_by_a_caller_are_not_written_over() -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+    draws(solver="sde", steps=8, watch=lambda step: seen.append((step.x_t, step.x_t.clone())))
+    draws(solver="heun", steps=8, watch=lambda step: seen.append((step.estimate.output, step.estimate.output.clone())))
+    assert all(torch.equal(kept, copy) for kept, copy in seen)
+
+
+def test_a_sampler_used_twice_gives_the_same_answer_twice() -> None:
+    sampler, start = Sampler(SDE().tableau("linear", Uniform(5))), torch.ones(4, 2)
+    one, two = (list(sampler.steps(TWO, start, seed=2)) for _ in range(2))
+    assert all(torch.equal(a.x_t, b.x_t) for a, b in zip(one, two, strict=True))
+
+
+def test_sampling_makes_no_graph_and_stepping_does() -> None:
+    weight = nn.Parameter(torch.ones(()))
+    net = Network(lambda x, *_: -weight * x, "linear")  # type: ignore[arg-type]
+    assert not sample(net, (2, 2), steps=3).requires_grad
+    *_, last = Sampler(Heun().tableau("linear", Uniform(3))).steps(net, torch.ones(2, 2))
+    (slope,) = torch.autograd.grad(last.x_t.sum(), weight)
+
+    def end(value: float) -> float:
+        plain = Network(lambda x, *_: -value * x, "linear")  # type: ignore[arg-type]
+        *_, step = Sampler(Heun().tableau("linear", Uniform(3))).steps(plain, torch.ones(2, 2, dtype=torch.float64))
+        return float(step.x_t.sum())
+
+    assert float(slope) == pytest.approx((end(1 + 1e-5) - end(1 - 1e-5)) / 2e-5, rel=1e-4)
+
+
+def test_shorthands_are_the_long_way() -> None:
+    assert torch.equal(draws(solver="sde", eta=0.3), draws(solver=SDE(0.3)))
+    assert torch.equal(draws(grid="uniform"), draws(grid=Uniform(5)))
+    assert torch.equal(draws(steps=None, grid="uniform:steps=7"), draws(steps=7, grid="uniform"))
+    assert torch.equal(draws(steps=2, grid="given:times=(1,0.4,0)"), draws(steps=None, grid="given:times=(1,0.4,0)"))
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"solver": "dimm"}, UnknownName, "No solver is called 'dimm'; did you mean 'ddim'"),
+        ({"grid": "unifrm"}, UnknownName, "did you mean 'uniform'"),
+        ({"solver": "ddim", "eta": 0.5}, InvalidArgument, r"Solver 'ddim' has no eta; .*solver='sde'"),
+        ({"solver": "sde", "eta": -1.0}, InvalidArgument, "eta >= 0 .* got -1.0"),
+        ({"solver": "sde", "eta": math.nan}, InvalidArgument, "eta >= 0 .* got nan"),
+        ({"steps": 0}, InvalidArgument, r"steps >= 1, got 0 \(try steps=20\)"),
+        ({"steps": 2.5}, InvalidArgument, r"whole number of steps >= 1, got 2.5"),
+        ({"grid": "given:times=(1,0)", "steps": 5}, InvalidArgument, "'given' has its own 1 steps; leave steps=5 out"),
+        ({"start": torch.zeros(3, 2)}, InvalidArgument, r"start has the shape of the samples, \(8, 2\), got \(3, 2\)"),
+        ({"samples": [1, 2]}, InvalidArgument, "samples names every row once: expected 8 of them, got 2"),
+        ({"samples": [1, 2], "start": torch.zeros(8, 2)}, InvalidArgument, "samples names every row once"),
+        ({"microbatch": 0}, InvalidArgument, "microbatch >= 1, got 0"),
+        ({"cond": torch.zeros(3)}, InvalidArgument, r"cond has one row for each sample: expected 8, got \(3,\)"),
+        ({"cond": {"label": torch.zeros(3)}}, InvalidArgument, r"one row for each sample: expected 8, got \(3,\)"),
+        ({"dtype": torch.int64}, InvalidArgument, "dtype is a floating-point type, got torch.int64"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_with_the_fix(
+    how: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        draws(**how)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (0, 2), (3, 0)])
+def test_a_shape_is_a_batch_of_something(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidArgument, match=r"shape is \(batch \*data\), every size >= 1, got"):
+        sample(TWO, shape)
+
+
+def test_a_net_that_cannot_start_at_pure_noise_is_refused_before_any_call() -> None:
+    calls = []
+    net = Network(lambda x, *_: calls.append(1) or x, "linear", predicts="noise")  # type: ignore[arg-type, func-returns-value]
+    with pytest.raises(SingularConversion, match=r"noise does not determine v at t = 1 .* or predict data, v or flow"):
+        sample(net, (2, 2))
+    assert not calls
+    assert bool(sample(net, (2, 2), grid="uniform:start=0.999").isfinite().all())
+
+
+class Breaks(nn.Module):
+    """Right until t < 0.3, where row 2 goes wrong."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: Tensor, time: Tensor, cond: None) -> Tensor:
+        wrong = (time < 0.3) & (torch.arange(len(x)) == min(2, len(x) - 1))
+        return torch.where(wrong[:, None], self.value, -x)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_diagnosed_by_step_level_and_row(value: float) -> None:
+    words = r"Step 4 of 4: the network's output is not finite at t = 0\.25 .*first in row 2 \(1 of 5 rows\)"
+    with pytest.raises(NonFinite, match=words):
+        sample(Network(Breaks(value), "linear"), (5, 2), solver="ddim", grid="uniform", steps=4)
+
+
+def test_a_start_that_is_not_finite_is_diagnosed_too() -> None:
+    with pytest.raises(NonFinite, match=r"Step 1 of 4"):
+        sample(TWO, (2, 2), start=torch.tensor([[0.0, 0.0], [math.nan, 0.0]]), grid="uniform", steps=4, solver="ddim")
+
+
+def test_a_net_that_fails_only_once_is_called_what_it_is() -> None:
+    states = iter([math.nan] + [1.0] * 99)
+    net = Network(lambda x, *_: x * next(states), "linear")  # type: ignore[arg-type]
+    with pytest.raises(NonFinite, match="a replay was: the network is not deterministic"):
+        sample(net, (2, 2), steps=3)

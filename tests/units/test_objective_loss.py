@@ -1,0 +1,206 @@
+"""The loss: its floor in closed form, whose draws it uses, what it hands back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from obverse.ground import noise
+from obverse.ground.errors import InvalidArgument, UnknownName
+from obverse.model import Gaussian, Model, Network
+from obverse.nets import Architecture, Conditions
+from obverse.objective import Loss, Objective
+from obverse.path import VP, Cosine, Edm, Linear, Schedule, VPLinear
+
+VARIANCES = torch.tensor([0.25, 1.0, 4.0])
+COUNT = 60000
+
+
+def gaussian(path: Schedule) -> Gaussian:
+    return Gaussian(torch.tensor([1.0, 0.0, -2.0]), VARIANCES.diag(), path)
+
+
+def expected(model: Model, x: Tensor, weighting: str, times: str = "stratified") -> float:
+    return float(Objective(times, weighting)(model, x, seed=0).mean)
+
+
+def floor(path: Schedule, weighting: str, times: str = "stratified") -> float:
+    oracle = gaussian(path)
+    return expected(oracle, oracle.sample(COUNT, seed=1), weighting, times)
+
+
+def test_the_floor_of_flow_matching_is_half_pi_times_the_mean_std() -> None:
+    assert floor(Linear(), "flow") == pytest.approx(math.pi / 2 * float(VARIANCES.sqrt().mean()), rel=0.01)
+
+
+def test_the_floor_of_v_prediction_on_the_cosine_path_is_the_mean_std() -> None:
+    """The velocity's floor there is (pi/2)^2 tr S^(1/2), and the velocity is pi/2 times v."""
+    assert floor(Cosine(), "v") == pytest.approx(float(VARIANCES.sqrt().mean()), rel=0.01)
+
+
+def test_the_floor_of_the_elbo_is_the_information_between_its_ends() -> None:
+    """The integral over log-SNR of the noise's least error, S SNR / (1 + S SNR) for each eigenvalue."""
+    path = VP(0.5, 12.0)
+    low, _ = path.range
+    draws = gaussian(path).sample(COUNT, seed=1)
+    high = 6.0
+
+    class Below(nn.Module):
+        """Exact, and without error past `high`, where uniform time would need for ever."""
+
+        def forward(self, x_t: Tensor, logsnr: Tensor, cond: None) -> Tensor:
+            return torch.as_tensor(gaussian(path)(x_t, path.at_logsnr(logsnr.double())).v)
+
+    model = Network(Below(), path, predicts="v", time="logsnr:limit=700")
+    loss = Objective("stratified", "elbo")(model, draws, seed=0)
+    kept = loss.per_sample[loss.logsnr < high].sum() / COUNT
+    information = ((VARIANCES * math.exp(high)).log1p() - (VARIANCES * math.exp(low)).log1p()).mean()
+    assert float(kept) == pytest.approx(float(information), rel=0.02)
+
+
+@pytest.mark.parametrize("path", [Linear(), Cosine(), VP(), VPLinear()], ids=lambda s: s.spec)
+def test_flow_matching_on_any_path_leaves_the_same_error_at_a_level(path: Schedule) -> None:
+    """At equal log-SNR the noise's least error does not know the path: alpha^2 S / (alpha^2 S + sigma^2)."""
+    oracle = gaussian(path)
+    loss = Objective("uniform", "flow")(oracle, oracle.sample(COUNT, seed=1), seed=0)
+    near = (loss.logsnr > -0.1) & (loss.logsnr < 0.1)
+    assert int(near.sum()) > 500
+    assert float(loss.noise_error[near].mean()) == pytest.approx(float((VARIANCES / (1 + VARIANCES)).mean()), rel=0.05)
+
+
+@pytest.mark.parametrize("face", ["data", "noise", "flow", "v", "velocity", "edm", "score"])
+@pytest.mark.parametrize("weighting", ["flow", "noise", "data", "v", "edm", "min-snr", "elbo", "sigmoid"])
+def test_the_loss_does_not_depend_on_what_the_network_predicts(face: str, weighting: str) -> None:
+    """One belief, written in two faces: the same weighted error of every sample."""
+
+    class Believes(nn.Module):
+        def __init__(self, face: str) -> None:
+            super().__init__()
+            self.face = face
+
+        def forward(self, x_t: Tensor, time: Tensor, cond: None) -> Tensor:
+            estimate = gaussian(Cosine())(x_t, time.double())
+            return torch.as_tensor(getattr(estimate, self.face) if self.face != "edm" else estimate.on(edm))
+
+    edm = Edm()
+    x = gaussian(Cosine()).sample(50, seed=1)
+    one, other = (
+        Objective("logit-normal", weighting)(Network(Believes(f), Cosine(), predicts=f), x, seed=0) for f in (face, "v")
+    )
+    assert torch.allclose(one.per_sample, other.per_sample, rtol=1e-4)
+    assert torch.allclose(one.noise_error, other.noise_error, rtol=1e-4)
+
+
+class Rowwise(nn.Module):
+    """A net in which rows do not meet."""
+
+    def forward(self, x_t: Tensor, time: Tensor, cond: Tensor | None) -> Tensor:
+        told = 0 if cond is None else cond.to(x_t.dtype)[:, None]
+        return torch.sin(x_t * 3 + time[:, None].to(x_t.dtype)) + told
+
+
+@pytest.mark.parametrize("times", ["uniform", "stratified", "logit-normal", "log-normal-nsr"])
+@pytest.mark.parametrize("drop", [0.0, 0.4])
+def test_the_loss_of_a_row_does_not_know_its_batch(times: str, drop: float) -> None:
+    model, objective = Network(Rowwise(), "vp"), Objective(times, "flow", drop=drop)
+    x, label = noise.normal((32, 3), seed=0, purpose="x"), torch.arange(32)
+    whole = objective(model, x, label, seed=1, step=7)
+    for who in ([5], [31, 0, 8], list(range(31, -1, -1))):
+        part = objective(model, x[who], label[who], seed=1, step=7, samples=who)
+        assert torch.allclose(part.per_sample, whole.per_sample[who], rtol=1e-5)
+        assert torch.allclose(torch.as_tensor(part.level.t), torch.as_tensor(whole.level.t)[who], rtol=1e-13)
+
+
+def test_another_step_and_another_seed_are_other_draws() -> None:
+    model, x = Network(Rowwise(), "linear"), noise.normal((16, 3), seed=0, purpose="x")
+    every = [Objective()(model, x, seed=s, step=n) for s, n in ((0, 0), (0, 1), (1, 0))]
+    for i in range(3):
+        assert torch.equal(every[i].per_sample, Objective()(model, x, seed=(0, 0, 1)[i], step=(0, 1, 0)[i]).per_sample)
+        assert not bool((every[i].per_sample == every[i - 1].per_sample).any())
+
+
+def test_a_loss_tells_its_parts() -> None:
+    model, x = Network(Rowwise(), "cosine", predicts="noise"), noise.normal((16, 3), seed=0, purpose="x")
+    loss = Objective("uniform", "noise")(model, x)
+    assert isinstance(loss, Loss) and loss.mean.shape == () and loss.per_sample.shape == loss.noise_error.shape == (16,)
+    assert float(loss.mean) == pytest.approx(float(loss.per_sample.mean())) and loss.logsnr.shape == (16,)
+    assert torch.allclose(loss.per_sample, loss.noise_error.to(loss.per_sample.dtype))
+
+
+def test_the_noise_error_is_measured_and_not_learnt_from() -> None:
+    weight = nn.Parameter(torch.ones(()))
+    loss = Objective()(Network(lambda x, *_: weight * x, "linear"), torch.ones(4, 2))  # type: ignore[arg-type]
+    assert loss.mean.requires_grad and not loss.noise_error.requires_grad
+
+
+def test_the_gradient_is_that_of_a_finite_difference() -> None:
+    x = noise.normal((8, 3), seed=0, purpose="x", dtype=torch.float64)
+
+    def loss(weight: Any) -> Tensor:
+        return Objective("stratified", "min-snr")(Network(lambda x, *_: weight * x.sin(), "vp"), x).mean  # type: ignore[arg-type]
+
+    weight = torch.ones((), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(weight), weight)
+    assert float(slope) == pytest.approx(float(loss(1 + 1e-5) - loss(1 - 1e-5)) / 2e-5, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["mlp:width=16,depth=2", "unet:width=8", "dit:width=16,depth=2"])
+def test_every_dtype_trains(name: str, dtype: torch.dtype) -> None:
+    shape = (3,) if "mlp" in name else (1, 8, 8)
+    net = Architecture.of(name).build(shape, Conditions(classes=4)).to(dtype)
+    x = noise.normal((6, *shape), seed=0, purpose="x", dtype=dtype)
+    loss = Objective("stratified", "sigmoid", drop=0.5)(Network(net, "linear"), x, torch.arange(6) % 4)
+    loss.mean.backward()  # type: ignore[no-untyped-call]
+    assert loss.per_sample.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert bool(loss.mean.isfinite()) and all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
+
+
+def test_the_loss_in_bfloat16_is_near_that_in_float64() -> None:
+    x = noise.normal((256, 3), seed=0, purpose="x", dtype=torch.float64)
+    exact, rough = (
+        float(Objective()(Network(Rowwise(), "linear"), x.to(d)).mean) for d in (torch.float64, torch.bfloat16)
+    )
+    assert rough == pytest.approx(exact, rel=0.02)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_conditions_are_hidden_in_the_share_asked_for(share: float) -> None:
+    seen: list[Tensor] = []
+
+    def net(x: Tensor, _: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        seen.append(cond["label"])
+        assert torch.equal(cond["label"] == -1, cond["vector"].isnan().all(1))
+        return x
+
+    cond = {"label": torch.arange(4000), "vector": torch.ones(4000, 2)}
+    Objective(drop=share)(Network(net, "linear"), torch.zeros(4000, 1), cond)  # type: ignore[arg-type]
+    hidden = seen[0] == -1
+    assert abs(float(hidden.double().mean()) - share) < 4.5 * math.sqrt(share * (1 - share) / 4000) + 1e-12
+    assert torch.equal(seen[0][~hidden], torch.arange(4000)[~hidden]) and int(cond["label"].min()) == 0
+
+
+def test_without_drop_conditions_pass_as_they_are() -> None:
+    seen: list[Any] = []
+    cond = torch.arange(4)
+    Objective()(Network(lambda x, _, cond: seen.append(cond) or x, "linear"), torch.zeros(4, 1), cond)  # type: ignore[arg-type, func-returns-value]
+    assert seen[0] is cond
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"drop": 1.5}, InvalidArgument, r"drop is a share in \[0, 1\], got 1.5 \(0.1 is usual"),
+        ({"drop": math.nan}, InvalidArgument, "drop is a share"),
+        ({"times": "unform"}, UnknownName, "No time law is called 'unform'; did you mean 'uniform'"),
+        ({"weighting": "snr"}, UnknownName, "No weighting is called 'snr'"),
+        ({"coupling": "ot"}, UnknownName, "No coupling is called 'ot'"),
+    ],
+)
+def test_what_does_not_exist_is_refused(how: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Objective(**how)

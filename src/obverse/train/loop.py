@@ -1,0 +1,199 @@
+"""The loop: a generator of steps, so that bars, pictures and early stops are the caller's `for`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from obverse.ground.errors import DataError, InvalidArgument
+from obverse.train import checkpoint
+from obverse.train.checkpoint import Checkpoint
+from obverse.train.ema import EMA
+from obverse.train.run import TIMING, Run
+from obverse.train.settings import Training
+from obverse.train.signals import Listening, Stopped
+from obverse.train.state import Objective, Outcome, State
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # no process holds the whole net, which a checkpoint needs
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """What one optimiser step did, over all processes.
+
+    Args:     step: steps done, this one included.
+              loss, gradient_norm: of this step; the norm before clipping.
+              lr: the rate it was taken with.
+              seconds: wall-clock time, data included.
+              samples_per_second: over all processes.
+              per_sample, logsnr: loss and place on the path of each sample, on the CPU; (batch).
+              skipped: steps not taken so far because fp16 overflowed.
+              draws: whether samples are due, by `sample_every` and at the end.
+              ema: the averaged weights: `with progress.ema.applied(net): ...`.
+              save: writes a checkpoint now, before a `break`.
+    """
+
+    step: int
+    loss: float
+    gradient_norm: float
+    lr: float
+    seconds: float
+    samples_per_second: float
+    per_sample: Tensor
+    logsnr: Tensor
+    skipped: int
+    draws: bool
+    ema: EMA
+    save: Callable[[], None]
+
+
+def train(
+    net: nn.Module,
+    loss: Objective,
+    batches: Callable[[int], Iterator[Any]],
+    settings: Training,
+    *,
+    run: Run | None = None,
+    start: Checkpoint | None = None,
+    accelerator: Accelerator | None = None,
+) -> Iterator[Progress]:
+    """Train, one optimiser step at each `next`.
+
+    What the caller does with step N is done before checkpoint N is written; so a run that is killed, even then, and
+    resumed ends in the same bits: weights, average, optimiser, metrics, and what the caller writes.
+
+    Args:     net: changed in place, and moved to the accelerator's device.
+              loss: (net, batch, step) -> an object with mean (), per_sample and logsnr (batch); draws its noise by the
+                  step and the batch's rows. The net it is handed may be wrapped: call it, ask it nothing else.
+              batches: step -> an endless iterator of batches from that step on, for this process.
+              settings: the numbers.
+              run: where metrics and checkpoints go; None keeps nothing.
+              start: where to continue, `run.newest()`; None begins at step 0.
+              accelerator: devices and processes; Accelerate's own choice unless given.
+    Returns:  an iterator over the steps that are left.
+    Raises:   NonFinite when a step would not be; the net is as it was before. Stopped when asked to by SIGINT, SIGTERM
+              or SIGHUP, after saving. CheckpointError when saving fails. InvalidArgument for what does not fit.
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> from obverse.ground import noise
+        >>> from obverse.data import Batch
+        >>> def batches(step):
+        ...     while True:
+        ...         x, rows = noise.normal((8, 2), seed=0, purpose="x", step=step), torch.arange(8)
+        ...         yield Batch(x, None, rows, step, rows)
+        ...         step += 1
+        >>> def loss(net, batch, step):
+        ...     each = (net(batch.x) - 1).square().mean(1)
+        ...     return SimpleNamespace(mean=each.mean(), per_sample=each, logsnr=torch.zeros(8))
+        >>> steps = list(train(nn.Linear(2, 1), loss, batches, Training(steps=300, batch=8, lr=0.05)))
+        >>> steps[-1].step, steps[-1].loss < 1e-3
+        (300, True)
+    """
+    state = State(net, loss, settings, _accelerator(accelerator))
+    if run is not None:
+        ahead = checkpoint.newest(run.checkpoints)
+        if ahead is not None and (start is None or start.path.name != ahead.name):
+            raise InvalidArgument(f"{run.folder} has got to {ahead.name} (start=run.newest(), or an empty folder).")
+    if start is not None:
+        state.load(start)
+    writer = run if state.accelerator.is_main_process else None
+    if writer is not None:
+        writer.rewind(state.step, settings.keep)
+    return _steps(state, batches, _Record(state, writer))
+
+
+def _steps(state: State, batches: Callable[[int], Iterator[Any]], record: _Record) -> Iterator[Progress]:
+    settings = state.settings
+    state.net.train()
+    stream = iter(batches(state.step))
+    with Listening() as signals:
+        while state.step < settings.steps:
+            begun = time.perf_counter()
+            batch = next(stream, None)
+            if batch is None:
+                raise DataError(
+                    f"batches ended before step {state.step} of {settings.steps}; it has to go on for ever."
+                )
+            outcome = state.advance(batch, signals.heard)
+            progress = record.line(outcome, time.perf_counter() - begun)
+            yield progress
+            # processes hear at different moments; what was exchanged is what all of them know
+            alone = state.accelerator.num_processes == 1
+            heard = signals.heard if alone else outcome.heard
+            if heard or _due(state.step, settings.save_every, settings.steps):
+                record.save()
+            if heard and state.step < settings.steps:
+                raise Stopped(heard, state.step)
+
+
+class _Record:
+    """What is written down along the way, where there is a run to write to."""
+
+    def __init__(self, state: State, run: Run | None) -> None:
+        self.state, self.run, self.seconds = state, run, 0.0
+        self.saved, self.logged = state.step if state.step else None, state.step
+
+    def line(self, outcome: Outcome, seconds: float) -> Progress:
+        """The step as the caller gets it; every so often a line of metrics."""
+        state, settings = self.state, self.state.settings
+        lr = settings.lr_at(state.step - 1)
+        samples = len(outcome.per_sample)
+        self.seconds += seconds
+        if _due(state.step, settings.log_every, settings.steps):
+            if self.run is not None:
+                self.run.log(state.step, {**state.meter.read(), "lr": lr, "skipped": state.skipped})
+                mean = self.seconds / (state.step - self.logged)
+                self.run.log(state.step, {"seconds_per_step": mean, "samples_per_second": samples / mean}, name=TIMING)
+            state.meter.clear()
+            self.seconds, self.logged = 0.0, state.step
+        draws = _due(state.step, settings.sample_every, settings.steps if settings.sample_every else 0)
+        return Progress(
+            step=state.step,
+            loss=outcome.loss,
+            gradient_norm=outcome.norm,
+            lr=lr,
+            seconds=seconds,
+            samples_per_second=samples / seconds,
+            per_sample=outcome.per_sample,
+            logsnr=outcome.logsnr,
+            skipped=state.skipped,
+            draws=draws,
+            ema=state.ema,
+            save=self.save,
+        )
+
+    def save(self) -> None:
+        """A checkpoint of this moment, unless there is one."""
+        if self.run is not None and self.saved != self.state.step:
+            about = {"training": asdict(self.state.settings)}
+            self.run.save(self.state.step, self.state.tensors(), about, self.state.settings.keep)
+            self.saved = self.state.step
+
+
+def _due(step: int, every: int, last: int) -> bool:
+    return step == last or (every > 0 and step % every == 0)
+
+
+def _accelerator(given: Accelerator | None) -> Accelerator:
+    from accelerate import Accelerator
+
+    made = given or Accelerator(mixed_precision="no")
+    if made.mixed_precision != "no":
+        raise InvalidArgument(
+            f"Precision is Training(precision=...), got an Accelerator with mixed_precision={made.mixed_precision!r} "
+            "(make it with mixed_precision='no')."
+        )
+    kind = str(made.distributed_type.value)
+    if kind in _SHARDED:
+        raise InvalidArgument(
+            f"Processes hold the whole net each, got an Accelerator that shards it by {kind} (use DDP)."
+        )
+    return made

@@ -1,0 +1,89 @@
+"""A run folder as a model: everything that using it takes, and no data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.guidance import Guided
+from obverse.model import Model, Network
+from obverse.recipes import build
+from obverse.recipes.recipe import Recipe
+from obverse.recipes.sampling import Sampling
+from obverse.sampler import Grid, Solver, Step, Tableau, sample
+from obverse.train import Run
+
+
+class Trained(NamedTuple):
+    """A trained model out of its run folder: averaged weights, recipe, facts of the data."""
+
+    run: Run
+    recipe: Recipe
+    facts: build.Facts
+    model: Network
+    step: int
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Trained:
+        """The newest valid checkpoint of a run.
+
+        Raises:   DataError when the folder is no run; CheckpointError when it holds no valid checkpoint.
+        """
+        run = Run.open(Path(folder))
+        newest = run.newest()
+        if newest is None:
+            raise CheckpointError(
+                f"{folder} holds no valid checkpoint yet (obverse train ... --out {folder} --resume)."
+            )
+        config: Any = run.config
+        recipe = Recipe.from_json(config["recipe"], f"{folder}/config.json")
+        facts = build.Facts.from_json(config["data"])
+        net = build.network(recipe, facts)
+        net.load_state_dict(newest.tensors["ema"])
+        return cls(run, recipe, facts, build.model(recipe, net.eval().requires_grad_(False)), newest.step)
+
+    def on(self, sampling: Sampling) -> Model:
+        """The model as it will be sampled: guided, and on the schedule asked for."""
+        model: Model = self.model
+        if sampling.guidance != 1:
+            if not (self.facts.classes and self.recipe.conditional):
+                raise InvalidArgument("guidance needs a class-conditional model; this one knows no classes.")
+            model = Guided(model, sampling.guidance)
+        return model if sampling.schedule is None else model.on(sampling.schedule)
+
+    def tableau(self, sampling: Sampling) -> Tableau:
+        """The table that would be run."""
+        grid = Grid.of(sampling.grid).resized(sampling.steps)
+        return Solver.of(sampling.solver).tableau(self.on(sampling).schedule, grid)
+
+    def sample(
+        self,
+        count: int,
+        sampling: Sampling,
+        *,
+        labels: Tensor | None = None,
+        samples: Sequence[int] | None = None,
+        watch: Callable[[Step], object] | None = None,
+    ) -> Tensor:
+        """Samples in network units; (count *data). `facts.scaling.undo` brings them to the data's own.
+
+        Args:     labels: (count,); default the classes in turn.
+        """
+        labels = build.labels_for(self.facts, count) if labels is None else labels
+        return sample(
+            self.on(sampling),
+            (count, *self.facts.shape),
+            solver=sampling.solver,
+            steps=sampling.steps,
+            grid=sampling.grid,
+            eta=sampling.eta,
+            cond=labels if self.recipe.conditional else None,
+            seed=sampling.seed,
+            samples=samples,
+            microbatch=sampling.microbatch or None,
+            watch=watch,
+        )

@@ -1,0 +1,107 @@
+"""What a person sees, a script reads, or nobody: bars, lines or JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import tyro
+
+from obverse.ground.errors import InvalidArgument
+
+PATIENCE = 2.0  # seconds between lines where there is no terminal to draw a bar on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """How a verb talks.
+
+    Args:
+        json: print JSON lines instead of text.
+        quiet: print only the result.
+    """
+
+    json: bool = False
+    quiet: bool = False
+
+    def say(self, text: str) -> None:
+        """Something for a person, while at work."""
+        if not (self.quiet or self.json):
+            print(text, flush=True)
+
+    def result(self, text: str, values: Mapping[str, Any]) -> None:
+        """What the verb was asked for: text, or the same as one JSON line."""
+        print(json.dumps(values) if self.json else text, flush=True)
+
+    def bar(self, what: str, total: int) -> Bar:
+        """A progress bar with an ETA; use as a context."""
+        return Bar(self, what, total)
+
+
+class Bar:
+    """Progress of one long thing: a bar on a terminal, a line now and then elsewhere, JSON lines with --json."""
+
+    def __init__(self, talk: Talk, what: str, total: int, done: int = 0) -> None:
+        self.talk, self.what, self.total, self.done, self.first = talk, what, total, done, done
+        self.begun = self.shown = time.monotonic()
+        self.progress: Any = None
+
+    def __enter__(self) -> Bar:
+        if sys.stdout.isatty() and not (self.talk.quiet or self.talk.json):
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.progress = Progress(*columns, TextColumn("{task.fields[note]}"))
+            self.progress.start()
+            self.task = self.progress.add_task(self.what, total=self.total, completed=self.done, note="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+
+    def to(self, done: int, numbers: Mapping[str, float] | None = None) -> None:
+        """So much is done; numbers are shown beside it."""
+        numbers = numbers or {}
+        self.done = done
+        note = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        if self.progress is not None:
+            self.progress.update(self.task, completed=done, note=note)
+            return
+        now = time.monotonic()
+        if self.talk.quiet or (now - self.shown < PATIENCE and done < self.total):
+            return
+        self.shown = now
+        if self.talk.json:
+            print(json.dumps({"at": self.what, "done": done, "of": self.total, **numbers}), flush=True)
+        elif now - self.begun > PATIENCE:
+            left = (now - self.begun) / max(1, done - self.first) * (self.total - done)
+            print(f"  {self.what} {done}/{self.total}  {note}  {left:.0f} s left", flush=True)
+
+
+def parse(options: type[Any], argv: list[str], verb: str, default: Any = None) -> Any:
+    """A verb's options from its words, --help included."""
+    prog, about = f"obverse {verb}", (options.__doc__ or "").partition("Args:")[0].strip()
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(options, args=argv, prog=prog, description=about, default=default, config=config)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+    raise InvalidArgument(f"{_sentence(said.getvalue())} ({prog} --help says more)")
+
+
+def _sentence(box: str) -> str:
+    """What a box of several lines says: its title, its rules and its pointer to --help left out."""
+    lines = [line.strip("╭╮╰╯│─ ") for line in box.splitlines()[1:]]
+    said = takewhile(lambda line: not line.startswith("For full helptext"), (ln for ln in lines if ln.strip("-")))
+    return " ".join(said).strip()

@@ -1,0 +1,62 @@
+"""`obverse evaluate RUN`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+from obverse.cli.console import Talk, parse
+from obverse.cli.sample import RunFolder
+from obverse.recipes.sampling import Sampling
+
+if TYPE_CHECKING:
+    from obverse.recipes import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Talk, Sampling):
+    """Measure samples against held-out data, each number beside the same for real against real.
+
+    Args:
+        run: the run folder.
+        count: samples; default as many as are held out, at most 1,000.
+        bootstrap: resamplings behind each interval.
+        dry_run: say what would be done, and stop.
+    """
+
+    run: RunFolder
+    count: int | None = None
+    bootstrap: int = 50
+    dry_run: bool = False
+
+
+def main(argv: list[str]) -> int:
+    """Evaluate, with a bar, and print the table."""
+    options: Evaluate = parse(Evaluate, argv, "evaluate")
+
+    from obverse.recipes import Trained, evaluate
+
+    sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
+    trained = Trained.open(options.run)
+    table = trained.tableau(sampling)
+    if options.dry_run:
+        text = f"would draw samples of {options.run} with {table.calls} network calls each and measure them"
+        options.result(text, {"run": str(options.run), "calls": table.calls, **asdict(sampling)})
+        return 0
+    with options.bar("sampling", len(table.rows) - 1) as bar:
+        found = evaluate(
+            trained, sampling, count=options.count, bootstrap=options.bootstrap, watch=lambda s: bar.to(s.number)
+        )
+    options.result(words(found), {"run": str(options.run), **found.to_json()})
+    return 0
+
+
+def words(found: Evaluation) -> str:
+    """What was measured, a line each."""
+    lines = [f"{len(found.samples)} samples, {found.calls} network calls each, {found.seconds:.1f} s"]
+    lines += [f"  {measured}" for measured in found.measured]
+    if found.accuracy is not None and found.accuracy_of_real is not None:
+        real = f"(of held-out data {found.accuracy_of_real:.1%})"
+        lines.append(f"  class accuracy of samples, 3 nearest neighbours: {found.accuracy:.1%} {real}")
+    lines.append(f"  distance to the nearest training sample: {found.novelty:.2f} x that of held-out data (0 = copies)")
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""`obverse inspect RUN|SCHEDULE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from obverse.cli.console import Talk, parse
+
+if TYPE_CHECKING:
+    from obverse.path import Schedule
+
+TIMES = (0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Talk):
+    """Show a run (data, network, convention in words, checkpoints) or a schedule (its curves, as numbers and drawn).
+
+    Args:
+        target: a run folder, or a schedule's spec such as vp or shift:base=cosine,k=2.
+        out: also draw the curves of a schedule, as a PNG.
+    """
+
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|SCHEDULE")]
+    out: Path | None = None
+
+
+def main(argv: list[str]) -> int:
+    """Show one or the other."""
+    options: Inspect = parse(Inspect, argv, "inspect")
+    if (Path(options.target) / "config.json").exists():
+        return _run(options)
+
+    from obverse.path import Schedule
+
+    return _schedule(options, Schedule.of(options.target))
+
+
+def _schedule(options: Inspect, schedule: Schedule) -> int:
+    import torch
+
+    at = schedule.at(torch.tensor(TIMES, dtype=torch.float64))
+    columns = {name: getattr(at, name).tolist() for name in ("t", "alpha", "sigma", "logsnr", "f", "g2")}
+    lines = [f"{type(schedule).__name__} ({schedule.spec}): {type(schedule).summary()}", "", _convention(), ""]
+    lines.append("".join(f"{name:>12}" for name in columns))
+    lines += ["".join(map(_cell, row)) for row in zip(*columns.values(), strict=True)]
+    low, high = schedule.range
+    lines += ["", f"log-SNR from {low:.5g} (source) to {high:.5g} (data)", _curve(schedule)]
+    if options.out is not None:
+        from obverse.report import draw_schedule
+
+        options.out.write_bytes(draw_schedule(schedule))
+        lines.append(f"drawn in {options.out}")
+    options.result("\n".join(lines), {"schedule": schedule.spec, **{n: _json(c) for n, c in columns.items()}})
+    return 0
+
+
+def _convention() -> str:
+    return "x_t = alpha x + sigma eps; t = 0 is data, t = 1 is source; log-SNR = log(alpha²/sigma²) falls in t"
+
+
+def _curve(schedule: Schedule, width: int = 61, height: int = 9) -> str:
+    """alpha (a), sigma (s) against t, in letters."""
+    import torch
+
+    at = schedule.at(torch.linspace(0, 1, width, dtype=torch.float64))
+    alpha, sigma = (torch.as_tensor(c) for c in (at.alpha, at.sigma))
+    top = float(torch.maximum(alpha.max(), sigma.max()))
+    canvas = [[" "] * width for _ in range(height)]
+    for letter, values in (("a", alpha), ("s", sigma)):
+        for column, value in enumerate((values / top * (height - 1)).round().long().tolist()):
+            canvas[height - 1 - value][column] = letter
+    rows = ["".join(row) for row in canvas]
+    return "\n".join(
+        [f"{top:8.3g} |{rows[0]}", *(f"{'':8} |{row}" for row in rows[1:]), f"{'t = 0':>13}{'1':>{width}}"]
+    )
+
+
+def _run(options: Inspect) -> int:
+    from obverse.nets import cost
+    from obverse.recipes import Trained
+
+    trained = Trained.open(options.target)
+    facts, recipe = trained.facts, trained.recipe
+    price = cost(trained.model.net, facts.shape)
+    size = " x ".join(map(str, facts.shape))
+    classes = f", {len(facts.classes)} classes: {', '.join(facts.classes[:12])}" if facts.classes else ""
+    checkpoints = sorted(path.name for path in trained.run.checkpoints.iterdir() if path.is_dir())
+    lines = [
+        f"{options.target}: {facts.kind} of {size} from {facts.name}{classes}",
+        f"network    {recipe.net} ({type(trained.model.net).__name__}), {price}",
+        f"convention {_convention()}",
+        f"           schedule {recipe.schedule}, predicts {recipe.predicts}, told time as {recipe.time}",
+        f"objective  times {recipe.times}, weighting {recipe.weighting}, coupling {recipe.coupling}",
+        f"trained    {trained.step} of {recipe.training.steps} steps; {', '.join(checkpoints)}",
+        f"data units x = (raw - {_some(facts.scaling.shift)}) / {_some(facts.scaling.scale)}",
+    ]
+    values: dict[str, Any] = {"run": options.target, "step": trained.step, "recipe": recipe.to_json()}
+    values |= {"data": facts.to_json(), "parameters": price.parameters, "flops": price.flops}
+    options.result("\n".join(lines), values)
+    return 0
+
+
+def _cell(value: float) -> str:
+    """A number of the table; - where a rate is infinite and its product has no value."""
+    return f"{'-' if value != value else format(value, '.5g'):>12}"
+
+
+def _some(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:.4g}" for number in numbers[:6]) + (" ..." if len(numbers) > 6 else "")
+
+
+def _json(values: list[float]) -> list[float | str]:
+    """JSON has no infinity."""
+    return [value if abs(value) < float("inf") else str(value) for value in values]

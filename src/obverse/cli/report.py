@@ -1,0 +1,59 @@
+"""`obverse report RUN`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from obverse.cli.console import Talk, parse
+from obverse.cli.sample import RunFolder
+from obverse.recipes.sampling import Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Talk, Sampling):
+    """Write one self-contained page about a trained model: pictures, distances, samplers, the coin.
+
+    Args:
+        run: the run folder.
+        out: the page; default RUN/report.html.
+        dry_run: say what would be done, and stop.
+    """
+
+    run: RunFolder
+    out: Path | None = None
+    dry_run: bool = False
+
+
+def main(argv: list[str]) -> int:
+    """Write the page, with a bar."""
+    options: ReportOptions = parse(ReportOptions, argv, "report")
+    sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
+    return run(options, options.run, options.out or options.run / "report.html", sampling, dry_run=options.dry_run)
+
+
+def run(
+    talk: Talk,
+    folder: Path,
+    out: Path,
+    sampling: Sampling,
+    seconds: dict[str, float] | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Report on a run folder."""
+    from obverse.recipes import Trained
+    from obverse.report import write
+
+    trained = Trained.open(folder)
+    if dry_run:
+        talk.result(f"would write {out}", {"run": str(folder), "out": str(out), **asdict(sampling)})
+        return 0
+    with talk.bar("report", 1) as bar:
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.what, bar.total = what, total
+            bar.to(done)
+
+        report = write(trained, out, sampling=sampling, progress=progress, seconds=seconds)
+    talk.result(f"report {out}", {"report": str(out), **report.to_json()})
+    return 0

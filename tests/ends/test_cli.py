@@ -1,0 +1,253 @@
+"""The command line as people use it: on their files, on bad files, with typing errors."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from obverse.cli import VERBS, main
+
+FAST = ["--steps", "3", "--batch", "8", "--sample-every", "0", "--quiet"]
+SMALL_UNET, SMALL_MLP = ["--net", "unet:width=8"], ["--net", "mlp:width=16,depth=1"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A digits run of a few steps, shared by the verbs that only read."""
+    run = tmp_path_factory.mktemp("digits") / "run"
+    assert main(["train", "digits", "--out", str(run), *SMALL_UNET, *FAST]) == 0
+    return run
+
+
+def shapes(out: str) -> tuple[int, ...]:
+    with np.load(out) as arrays:
+        return tuple(arrays["x"].shape)
+
+
+def grey(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (12, 12), dtype=np.uint8)).save(path)
+
+
+def test_an_image_folder_with_classes_is_trained_on_and_sampled() -> None:
+    for kind in ("cat", "dog"):
+        for i in range(8):
+            grey(Path(f"pets/{kind}/{i}.png"), i)
+    assert main(["train", "pets", "--out", "run", *SMALL_UNET, *FAST]) == 0
+    assert main(["sample", "run", "-n", "5", "--class", "dog", "--steps", "2", "--out", "drawn"]) == 0
+    assert shapes("drawn.npz") == (5, 1, 12, 12)
+    with np.load("drawn.npz") as arrays:
+        assert set(arrays["label"]) == {1}
+    assert Image.open("drawn.gif").n_frames >= 2
+    assert Image.open("drawn.png").width > 12
+
+
+def test_idx_files_are_trained_on() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (40, 10, 10), dtype=np.uint8)
+    Path("train-images-idx3-ubyte.gz").write_bytes(
+        gzip.compress(struct.pack(">IIII", 2051, 40, 10, 10) + images.tobytes())
+    )
+    labels = (np.arange(40) % 4).astype(np.uint8)
+    Path("train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(struct.pack(">II", 2049, 40) + labels.tobytes()))
+    assert main(["train", "train-images-idx3-ubyte.gz", "--out", "run", *SMALL_UNET, *FAST]) == 0
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["data"]["shape"] == [1, 10, 10] and len(config["data"]["classes"]) == 4
+
+
+def test_vectors_in_an_npz_are_trained_on_and_come_back_in_their_units() -> None:
+    np.savez("points.npz", x=np.random.default_rng(0).normal(500.0, 3.0, (60, 2)))
+    assert main(["train", "points.npz", "--out", "run", *SMALL_MLP, *FAST]) == 0
+    assert main(["sample", "run", "-n", "30", "--steps", "3", "--out", "drawn"]) == 0
+    with np.load("drawn.npz") as arrays:
+        assert abs(arrays["x"].mean() - 500.0) < 20.0
+
+
+def test_a_table_is_trained_on_and_sampled_as_a_table() -> None:
+    rows = "\n".join(f"{i * 0.1},{1000 + i},5" for i in range(50))
+    Path("table.csv").write_text(f"width,height,constant\n{rows}\n")
+    assert main(["train", "table.csv", "--out", "run", *SMALL_MLP, *FAST]) == 0
+    assert main(["sample", "run", "-n", "4", "--steps", "2", "--out", "drawn"]) == 0
+    lines = Path("drawn.csv").read_text().splitlines()
+    assert lines[0] == "width,height,constant" and len(lines) == 5
+    assert all(line.endswith(",5") for line in lines[1:])  # what never varied comes back exactly
+
+
+def test_a_sample_is_the_same_whatever_it_is_drawn_with(digits: Path) -> None:
+    many = ["sample", str(digits), "--solver", "sde", "--steps", "4", "--seed", "3", "--quiet"]
+    assert main([*many, "-n", "21", "--out", "many"]) == 0
+    assert main([*many, "-n", "2", "--first", "17", "--out", "two"]) == 0
+    with np.load("many.npz") as a, np.load("two.npz") as b:
+        assert (a["x"][17:19] == b["x"]).all()
+        assert b["sample"].tolist() == [17, 18]
+
+
+def test_two_processes_draw_the_same_bits_as_one(digits: Path) -> None:
+    common = ["--solver", "sde", "--steps", "3", "--quiet"]
+    assert main(["sample", str(digits), *common, "-n", "12", "--out", "one"]) == 0
+    halves = [("0", "7"), ("7", "5")]
+    command = [sys.executable, "-m", "obverse", "sample", str(digits), *common]
+    running = [subprocess.Popen([*command, "--first", a, "-n", n, "--out", f"part{a}"]) for a, n in halves]
+    assert [process.wait(120) for process in running] == [0, 0]
+    with np.load("one.npz") as one, np.load("part0.npz") as first, np.load("part7.npz") as second:
+        assert (one["x"] == np.concatenate([first["x"], second["x"]])).all()
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does() -> None:
+    common = [*SMALL_UNET, "--batch", "8", "--sample-every", "4", "--save-every", "4", "--quiet"]
+    assert main(["train", "digits", "--out", "whole", "--steps", "8", *common]) == 0
+    argv = ["train", "digits", "--out", "broken", "--steps", "8", *common]
+    script = f"from obverse.cli import main; main({argv!r})"
+    killer = "import os; from obverse.train import Run; save = Run.save\n"
+    killer += "def dying(self, step, *rest):\n    save(self, step, *rest)\n    os.kill(os.getpid(), 9)\n"
+    killed = subprocess.run([sys.executable, "-c", f"{killer}Run.save = dying\n{script}"], timeout=120)
+    assert killed.returncode == -9
+    assert main(["train", "--resume", "--out", "broken", "--quiet"]) == 0
+    for name in ("net.safetensors", "ema.safetensors", "optimizer.safetensors"):
+        (one,) = Path("whole").glob(f"checkpoints/*8/{name}")
+        (two,) = Path("broken").glob(f"checkpoints/*8/{name}")
+        assert one.read_bytes() == two.read_bytes()
+    for name in ("metrics.jsonl", "samples/step-00000004.png", "samples/step-00000008.png"):
+        assert (Path("whole") / name).read_bytes() == (Path("broken") / name).read_bytes()
+
+
+def test_ctrl_c_saves_and_exits_130() -> None:
+    out = ["train", "digits", "--out", "run", *SMALL_UNET, "--steps", "100000", "--batch", "8", "--log-every", "1"]
+    process = subprocess.Popen([sys.executable, "-m", "obverse", *out], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    import signal
+    import time
+
+    for _ in range(600):
+        if Path("run/metrics.jsonl").exists() and Path("run/metrics.jsonl").read_text():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors and b"--resume" in errors
+    assert list(Path("run/checkpoints").glob("step-*"))
+
+
+def test_a_recipe_file_is_read_and_the_command_line_changes_it() -> None:
+    Path("mine.toml").write_text(
+        'data = "digits"\nnet = "unet:width=8"\nschedule = "cosine"\n[training]\nsteps = 2\nbatch = 8\n'
+    )
+    assert main(["train", "--config", "mine.toml", "--out", "run", "--predicts", "v", "--quiet"]) == 0
+    recipe = json.loads(Path("run/config.json").read_text())["recipe"]
+    assert (recipe["schedule"], recipe["predicts"], recipe["training"]["steps"]) == ("cosine", "v", 2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["trian"], "train"),
+        (["train", "nowhere"], "nowhere"),
+        (["train", "digits", "--schedule", "cosin"], "cosine"),
+        (["train", "digits", "--net", "unet:widht=8"], "width"),
+        (["train", "digits", "--holdout", "2"], "holdout"),
+        (["train", "digits", "--steps", "many"], "--steps"),
+        (["sample"], "RUN"),
+        (["train", "--config", "missing.toml"], "missing.toml"),
+        (["train", "--recipe", "digit"], "digits"),
+        (["sample", "nowhere"], "nowhere"),
+        (["inspect", "lineer"], "linear"),
+        (["list", "solvers"], "solver"),
+        (["check", "solver/huen"], "heun"),
+    ],
+)
+def test_a_mistake_is_answered_in_three_lines_with_the_way_out(
+    argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert len(errors.strip().splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("stpes = 3", "steps"), ("[training]\nsteps = 'many'", "whole number"), ("= 3", "mine.toml")]
+)
+def test_an_unknown_key_or_value_in_a_file_is_refused(
+    text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.toml").write_text(text if "training" in text else f"[training]\n{text}")
+    assert main(["train", "--config", "mine.toml"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_unknown_option_exits_2_and_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--shedule", "vp"]) == 2
+    assert "--schedule" in capsys.readouterr().err
+
+
+def test_a_broken_image_is_named_then_skipped_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(12):
+        grey(Path(f"photos/{i}.png"), i)
+    Path("photos/bad.png").write_bytes(Path("photos/1.png").read_bytes()[:60])
+    assert main(["train", "photos", "--out", "run", *SMALL_UNET, *FAST]) == 2
+    assert "bad.png" in capsys.readouterr().err
+    assert not Path("run").exists()
+    assert main(["train", "photos", "--damaged", "skip", "--out", "run", *SMALL_UNET, *FAST]) == 0
+
+
+def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in VERBS:
+        with pytest.raises(SystemExit) as stop:
+            main([verb, "--help"])
+        assert stop.value.code == 0
+        assert "usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "evaluate", "report"])
+def test_a_dry_run_writes_nothing(verb: str, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(digits.rglob("*"))
+    assert main([verb, "digits" if verb == "train" else str(digits), "--dry-run"]) == 0
+    assert "would" in capsys.readouterr().out
+    assert sorted(digits.rglob("*")) == before
+    assert not list(Path().iterdir())
+
+
+def test_json_is_one_value_a_line(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(digits), "--steps", "2", "--count", "40", "--bootstrap", "2", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"frechet", "mmd", "sliced-w2", "energy"} == {m["name"] for m in lines[-1]["measured"]}
+    assert 0 <= lines[-1]["accuracy"] <= 1
+    for argv in (["list"], ["inspect", "vp"], ["inspect", str(digits)]):
+        assert main([*argv, "--json"]) == 0
+        json.loads(capsys.readouterr().out)
+
+
+def test_guidance_and_other_schedules_are_options_of_sampling(digits: Path) -> None:
+    argv = ["sample", str(digits), "-n", "3", "--steps", "3", "--quiet"]
+    assert main([*argv, "--out", "plain"]) == 0
+    assert main([*argv, "--guidance", "3", "--out", "guided"]) == 0
+    assert main([*argv, "--schedule", "vp", "--grid", "logsnr", "--out", "vp"]) == 0
+    assert shapes("guided.npz") == shapes("vp.npz") == (3, 1, 8, 8)
+    with np.load("plain.npz") as plain, np.load("guided.npz") as guided:
+        assert abs(plain["x"] - guided["x"]).max() > 0
+
+
+def test_check_accepts_a_member_and_rejects_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "schedule/cosine"]) == 0
+    Path("mine.py").write_text(
+        "from obverse.path import Schedule\n"
+        "class Wrong(Schedule, name='wrong-slope'):\n"
+        "    def alpha(self, t): return 1 - t\n"
+        "    def sigma(self, t): return t\n"
+        "    def alpha_dot(self, t): return 0 * t - 2\n"
+    )
+    capsys.readouterr()
+    assert main(["check", "mine.py:Wrong"]) == 1
+    assert "BROKEN" in capsys.readouterr().out

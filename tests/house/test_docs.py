@@ -1,0 +1,91 @@
+"""What is written for readers is true: examples run, commands exist, numbers lead somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Examples(doctest.DocTestParser):
+    """Reads the house's docstrings: an example starts beside its heading and ends at the next."""
+
+    def parse(self, string: str, name: str = "<string>") -> list[str | doctest.Example]:
+        string = re.sub(r"^( *)Example:(?= +>>> )", lambda match: f"{match[1]}        ", string, flags=re.M)
+        string = re.sub(r"^(?= *(Args|Returns|Raises|Source): )", "\n", string, flags=re.M)
+        return super().parse(string, name)
+
+
+def test_docstring_examples_run(source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if source.module.endswith("__main__"):
+        return
+    module = importlib.import_module(source.module)
+    monkeypatch.chdir(tmp_path)
+    printed: list[str] = []
+    finder, runner = doctest.DocTestFinder(parser=Examples()), doctest.DocTestRunner()
+    for example in finder.find(module, source.module):
+        runner.run(example, out=printed.append)
+    assert not runner.failures, "".join(printed)
+
+
+def theory_numbers(root: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"^### T(\d+) · ", (root / "docs/theory.md").read_text(), re.M)]
+
+
+def test_theory_is_numbered_without_gaps(root: Path) -> None:
+    numbers = theory_numbers(root)
+    assert numbers == list(range(1, len(numbers) + 1))
+    labels = re.findall(r"^\(t(\d+)\)=$", (root / "docs/theory.md").read_text(), re.M)
+    assert labels == [str(number) for number in numbers]
+
+
+def test_cited_theory_exists(source: Any, root: Path) -> None:
+    cited = {
+        int(number)
+        for group in re.findall(r"\((T\d[^()\n]*)\)", source.text)
+        for number in re.findall(r"T(\d+)", group)
+    }
+    assert cited <= set(theory_numbers(root))
+
+
+def fences(text: str, *kinds: str) -> list[str]:
+    return [body for kind, body in re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S) if kind in kinds]
+
+
+def commands(root: Path) -> list[list[str]]:
+    """Every shell line of the README that calls this project."""
+    lines = (
+        "".join(fences((root / "README.md").read_text(), "sh", "console", "bash", "shell"))
+        .replace("\\\n", " ")
+        .splitlines()
+    )
+    words = [line.removeprefix("$ ").split() for line in lines]
+    return [line for line in words if line and line[0] in ("obverse", "make")]
+
+
+def test_readme_python_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    for snippet in fences((root / "README.md").read_text(), "python"):
+        exec(compile(snippet, "README.md", "exec"), namespace)
+
+
+def test_readme_make_targets_exist(root: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.M))
+    asked = {word for line in commands(root) if line[0] == "make" for word in line[1:] if "=" not in word}
+    assert asked <= targets
+
+
+def test_readme_commands_exist(root: Path) -> None:
+    verbs = sorted({line[1] for line in commands(root) if line[0] == "obverse" and len(line) > 1})
+    run = "import sys; from obverse.cli import main; sys.exit(main())"
+    for verb in verbs:
+        arguments = [verb] if verb.startswith("-") else [verb, "--help"]
+        result = subprocess.run([sys.executable, "-c", run, *arguments], capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0, f"obverse {verb}: {result.stderr}"

@@ -1,0 +1,115 @@
+"""What the model draws: samples beside the training data nearest to them, and how they came about."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import ObverseError
+from obverse.ground.shapes import against
+from obverse.metrics import nearest
+from obverse.report.page import Section, cards, prose
+from obverse.report.subject import Subject
+from obverse.sampler import Step
+
+_CLASSES = 20  # shown at most
+_SHOWN, _ALONE, _POINTS = 6, 24, 500  # samples of a class, of a model without classes; vectors, which make a scatter
+_FOLLOWED, _MOMENTS = 10, 8  # of the trajectory: samples, one a class, and states on their way
+
+
+def samples(subject: Subject) -> Section:
+    """Samples by class, above their nearest training neighbours."""
+    drawn = subject.drawn
+    try:
+        train, missing = subject.train.x, ""
+    except ObverseError as error:
+        train, missing = None, str(error)
+    groups = _groups(subject)
+    words = f"{len(drawn.x):,} samples were drawn; shown are the first"
+    words += f" of {len(groups)} classes each." if drawn.labels is not None else f" {len(groups[0][1])}."
+    if train is None:
+        words += f" Their nearest training neighbours are absent: {missing}"
+    else:
+        words += " Below each is the training sample nearest to it; were it a copy, the two would look the same."
+    numbers: dict[str, Any] = {"count": len(drawn.x)}
+    if drawn.evaluation is not None:
+        numbers["novelty"] = drawn.evaluation.novelty
+        words += (
+            f" The median distance to the nearest training sample is {drawn.evaluation.novelty:.3g} times that of "
+            f"held-out data (n = {len(drawn.x):,}; 0: copies, 1: as new as data never seen, far above: off the data)."
+        )
+    figures = [_beside(subject, name, drawn.x[rows], train) for name, rows in groups]
+    body = prose(words) + (cards(figures) if drawn.labels is not None else figures[0])
+    return Section("samples", "Samples beside their nearest neighbours", body, numbers)
+
+
+def trajectory(subject: Subject) -> Section:
+    """A few samples on their way: their states, and the data the model believes in at each."""
+    facts = subject.trained.facts
+    plot = len(facts.shape) == 1
+    labels = torch.arange(min(len(facts.classes), _FOLLOWED)) if subject.conditional else None
+    count = 6 if labels is None else len(labels)
+    if plot:
+        count, labels = _POINTS, subject.labels(_POINTS)
+    steps: list[Step] = []
+    x = subject.trained.sample(count, subject.sampling, labels=labels, watch=steps.append)
+    made = [steps[i].estimate for i in sorted({round(k / (_MOMENTS - 1) * (len(steps) - 1)) for k in range(_MOMENTS)})]
+    states = [*(e.x_t / against(e.level.r, e.x_t) for e in made), x]
+    beliefs = [*(e.data for e in made), x]
+    places = [float(e.level.logsnr) for e in made]
+    rows = "One row a class" if labels is not None else "One row a sample"
+    body = _scatters(subject, states, beliefs, places) if plot else _strips(subject, states, beliefs, rows)
+    words = (
+        f"From noise to data, at log-SNR {', '.join(f'{place:.3g}' for place in places)}; last, the sample itself. "
+        f"{'' if plot else rows + '. '}States are divided by (alpha² + sigma²)^½, so that they look alike on every "
+        "schedule. An estimate is the mean of all data that the state may come from: in pure noise the mean of "
+        "everything, in the end the sample."
+    )
+    numbers = {"logsnr": [place if math.isfinite(place) else None for place in places]}
+    return Section("trajectory", "From noise to data", prose(words) + body, numbers)
+
+
+def _scatters(subject: Subject, states: list[Tensor], beliefs: list[Tensor], places: list[float]) -> str:
+    """A card a moment: the states above the estimates."""
+    figures = []
+    names = [*(f"log-SNR {place:.3g}" for place in places), "the sample"]
+    for name, state, belief in zip(names, states, beliefs, strict=True):
+        upper = subject.show(state, f"states at {name}", f"{name}: states")
+        lower = subject.show(belief, f"estimates of the data at {name}", "estimates of the data")
+        figures.append(f"<div>{upper}{lower}</div>")
+    return cards(figures)
+
+
+def _strips(subject: Subject, states: list[Tensor], beliefs: list[Tensor], rows: str) -> str:
+    """A strip a sample, from noise to data: one sheet of states, one of estimates."""
+    figures = [
+        subject.show(torch.stack(kind, 1).flatten(0, 1), f"{what}. {rows}.", f"{what}.", columns=len(kind))
+        for kind, what in ((states, "States x_t, on the unit circle"), (beliefs, "Estimates of the data"))
+    ]
+    return cards(figures, wide=True) if states[0].ndim == 4 else "".join(figures)
+
+
+def _groups(subject: Subject) -> list[tuple[str, Tensor]]:
+    """The classes and the rows of each that are shown; one nameless group without classes."""
+    drawn, classes = subject.drawn, subject.trained.facts.classes
+    plot = drawn.x.ndim == 2
+    if drawn.labels is None:
+        return [("", torch.arange(min(len(drawn.x), _POINTS if plot else _ALONE)))]
+    rows = [(drawn.labels == number).nonzero().flatten() for number in range(min(len(classes), _CLASSES))]
+    return [(name, row[: _POINTS if plot else _SHOWN]) for name, row in zip(classes, rows, strict=False) if len(row)]
+
+
+def _beside(subject: Subject, name: str, x: Tensor, train: Tensor | None) -> str:
+    """Samples of one class, and below them their nearest neighbours."""
+    of = f" of class {name}" if name else ""
+    columns = _SHOWN if name or x.ndim == 3 else 2 * _SHOWN
+    upper = subject.show(x, f"{len(x)} samples{of}", f"{'Class ' + name if name else 'Samples'}", columns=columns)
+    if train is None:
+        return f"<div>{upper}</div>"
+    found = nearest(x, train)
+    words = f"nearest in the training data, median distance {float(found.distance.median()):.3g}"
+    lower = subject.show(train[found.index], f"training samples nearest to the samples{of}", words, columns=columns)
+    return f"<div>{upper}{lower}</div>"

@@ -1,0 +1,109 @@
+"""How good the samples are, in numbers: distances to held-out data, and what each sampler makes of its calls."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument, ObverseError
+from obverse.metrics import against, nearest_neighbour_accuracy
+from obverse.recipes import Sampling
+from obverse.report.page import Section, prose, table
+from obverse.report.subject import Subject
+from obverse.sampler import Grid, Solver
+
+COUNT = 300  # samples a sampler: enough to rank them
+SAMPLERS = (
+    *(("ddim", 10), ("ddim", 20), ("dpmpp-2m", 10), ("dpmpp-2m", 20), ("heun", 10)),
+    *(("sde", 20), ("sde", 50)),  # eta = 1
+)
+
+
+def distances(subject: Subject) -> Section:
+    """Distances of samples to held-out data, each beside real against real."""
+    found = subject.drawn.evaluation
+    if found is None:
+        raise InvalidArgument(subject.drawn.missing)
+    head = ["distance", "samples against held-out", "95 % interval", "real against real", "ratio", "n a side"]
+    rows = [
+        [m.name, f"{m.value:.4g}", f"{m.low:.4g} … {m.high:.4g}", f"{m.floor:.4g}", f"{m.ratio:.3g}", f"{m.sizes[0]:,}"]
+        for m in found.measured
+    ]
+    body = table("In network units (frechet: their square; mmd: none).", head, rows)
+    body += prose(
+        "Finite sets never agree; so beside each number stands the same one between two sets of real data of the same "
+        "size, mean magnitude of 20 splits. A perfect model has a ratio of about 1 (mmd, whose mean is then 0: -2 to "
+        "3). Intervals are bootstraps of both sets."
+    )
+    if found.accuracy is not None and found.accuracy_of_real is not None:
+        body += prose(
+            f"Class accuracy: a 3-nearest-neighbour classifier of all real data recognises {found.accuracy:.1%} of "
+            f"{len(found.samples):,} samples as the class they were asked for. Fitted to the training data, it "
+            f"recognises {found.accuracy_of_real:.1%} of {len(subject.held.x):,} held-out samples."
+        )
+    else:
+        body += prose("Class accuracy is absent: the model knows no classes.")
+    return Section("distances", "Distances to held-out data", body, found.to_json())
+
+
+def samplers(subject: Subject) -> Section:
+    """Several samplers: network calls, wall time, distance and accuracy."""
+    labels, count = subject.drawn.labels, min(COUNT, len(subject.drawn.x))
+    if labels is not None:
+        labels = labels[torch.arange(count) * len(labels) // count]
+    tried = []
+    for solver, steps in SAMPLERS:
+        sampling = replace(subject.sampling, solver=solver, steps=steps, eta=None)
+        tried.append({"solver": solver, "steps": steps, **_try(subject, sampling, count, labels)})
+    names = {"calls": "d", "seconds": ".2f", "frechet_ratio": ".3g", "accuracy": ".1%"}
+    rows = [
+        [
+            str(one["solver"]),
+            str(one["steps"]),
+            *(format(one[k], f) if one[k] is not None else "–" for k, f in names.items()),
+        ]
+        for one in tried
+    ]
+    how = f"seed {subject.sampling.seed}, grid {subject.sampling.grid}, sde with eta = 1"
+    body = table(
+        f"{count:,} samples each; {how}; threads: {torch.get_num_threads()}.",
+        ["solver", "steps", "network calls", "seconds", "Fréchet ratio", "class accuracy"],
+        rows,
+    )
+    if any(one["frechet_ratio"] is None for one in tried):
+        body += prose(f"Fréchet ratios are absent where they cannot be measured. {subject.drawn.missing}")
+    if labels is None:
+        body += prose("Class accuracy is absent: the model knows no classes.")
+    for one in tried:
+        if one["refused"]:
+            body += prose(f"{one['solver']}, {one['steps']} steps: {one['refused']}")
+    words = "Calls are for one sample, guidance's second one counted. The Fréchet ratio is distance to held-out data "
+    words += "over real against real at this n, which is smaller than above: compare it down the column only."
+    return Section("samplers", "Samplers", body + prose(words, quiet=True), {"count": count, "rows": tried})
+
+
+def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None) -> dict[str, Any]:
+    """What one sampler took and reached; None for what cannot be known."""
+    found: dict[str, Any] = dict.fromkeys(("calls", "seconds", "frechet_ratio", "accuracy", "refused"))
+    begun = time.perf_counter()
+    try:
+        x = subject.trained.sample(count, sampling, labels=labels)
+    except ObverseError as error:
+        return {**found, "refused": str(error)}
+    found["seconds"] = time.perf_counter() - begun
+    grid = replace(Grid.of(sampling.grid), steps=sampling.steps)  # type: ignore[type-var]
+    table = Solver.of(sampling.solver).tableau(subject.trained.on(sampling).schedule, grid)
+    found["calls"] = table.calls * (1 if sampling.guidance == 1 else 2)
+    try:
+        train, held = subject.train, subject.held
+        found["frechet_ratio"] = against(x, held.x, train.x, metrics=["frechet"], bootstrap=2)[0].ratio
+    except ObverseError:
+        return found
+    if labels is not None and train.label is not None and held.label is not None:
+        real = torch.cat([train.x, held.x]), torch.cat([train.label, held.label])
+        found["accuracy"] = nearest_neighbour_accuracy(x, labels, *real)
+    return found

@@ -1,0 +1,109 @@
+"""What a report is about: a trained model, its data and its samples, each made when a section first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from obverse.data import Batch, Dataset, png, sheet
+from obverse.ground.errors import InvalidArgument, ObverseError
+from obverse.recipes import Evaluation, Sampling, Trained, build, evaluate
+from obverse.report.page import picture
+
+COUNT = 256  # samples where nothing is held out to be as many as
+_SIDE = 96  # pixels an image is shown in at most: a report is to be looked through, not into
+_BOOTSTRAP = 30  # resamplings: an interval is read to one digit, and each costs as much as its number
+
+
+class Drawn(NamedTuple):
+    """The samples of a report.
+
+    x: network units. labels: the classes they were asked for, sorted, or None. evaluation: or None, and then missing
+    says why.
+    """
+
+    x: Tensor
+    labels: Tensor | None
+    evaluation: Evaluation | None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model and how it is looked at.
+
+    Args:     trained: the model.
+              sampling: how its samples are drawn.
+              count: how many; default as `recipes.evaluate`.
+              seconds: what took how long so far, by name.
+    """
+
+    trained: Trained
+    sampling: Sampling
+    count: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the model knows classes."""
+        return bool(self.trained.facts.classes) and self.trained.recipe.conditional
+
+    @cached_property
+    def train(self) -> Batch:
+        """The data learnt from; refused, as by `data.load`, where it is out of reach."""
+        return _all(self._parts[0])
+
+    @cached_property
+    def held(self) -> Batch:
+        """The data held out; InvalidArgument where there is none."""
+        if self._parts[1] is None:
+            raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
+        return _all(self._parts[1])
+
+    @cached_property
+    def drawn(self) -> Drawn:
+        """The samples, judged where there is data to judge them by."""
+        try:
+            found = evaluate(self.trained, self.sampling, count=self.count, bootstrap=_BOOTSTRAP)
+        except ObverseError as error:
+            labels = self.labels(self.count or COUNT)
+            x = self.trained.sample(self.count or COUNT, self.sampling, labels=labels)
+            return Drawn(x, labels, None, str(error))
+        return Drawn(found.samples, found.labels if self.conditional else None, found)
+
+    def labels(self, count: int) -> Tensor | None:
+        """As many of one class as of another, sorted; None for a model that knows no classes."""
+        labels = build.labels_for(self.trained.facts, count) if self.conditional else None
+        return None if labels is None else labels.sort().values
+
+    def show(self, x: Tensor, alt: str, caption: str = "", *, columns: int | None = None) -> str:
+        """Samples as a picture in the page: large images made smaller, plots all in one window."""
+        side = max(x.shape[-2:])
+        if x.ndim == 4 and side > _SIDE:
+            x = interpolate(x, size=[max(1, length * _SIDE // side) for length in x.shape[-2:]], mode="area")
+        low, high = (-1.0, 1.0) if self.trained.facts.kind == "images" else self._window
+        return picture(png(sheet(x, columns=columns, low=low, high=high)), alt, caption)
+
+    @cached_property
+    def _parts(self) -> tuple[Dataset, Dataset | None]:
+        return build.datasets(self.trained.recipe)
+
+    @cached_property
+    def _window(self) -> tuple[float, float]:
+        """The range of the data, or else of the samples."""
+        try:
+            values = self.train.x
+        except ObverseError:
+            values = self.drawn.x
+        margin = 0.05 * float(values.max() - values.min()) or 1.0
+        return float(values.min()) - margin, float(values.max()) + margin
+
+
+def _all(data: Dataset) -> Batch:
+    return data.rows(torch.arange(len(data)))

@@ -1,0 +1,104 @@
+"""What was trained, how it came out, and everything needed to do it again."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from obverse import __version__
+from obverse.ground.errors import ObverseError
+from obverse.path import Prediction
+from obverse.report.page import Mark, Section, table
+from obverse.report.subject import Subject
+
+ACCURACY, FRECHET, NOVELTY = 0.98, 1.5, 0.9  # what a small net reaches on digits, and no copier or blurrer does
+COIN = 1e-9  # float64 rounding, grown by a network and twenty steps
+_EASY = 0.97  # the accuracy mark is for data whose own classes are told apart so well
+
+
+def sentence(subject: Subject) -> str:
+    """What was trained on what, in one sentence."""
+    trained = subject.trained
+    facts, training, net = trained.facts, trained.recipe.training, trained.model.net
+    size = " x ".join(map(str, facts.shape))
+    try:
+        what = f"{len(subject.train.x):,} {facts.kind} of {size}"
+    except ObverseError:
+        what = f"{facts.kind} of {size}"
+    parameters = sum(p.numel() for p in net.parameters())
+    classes = f" in {len(facts.classes)} classes" if facts.classes else ""
+    try:
+        held = f"{len(subject.held.x):,} others were held out"
+    except ObverseError:
+        held = "none are held out"
+    told = " It is told the class." if subject.conditional else ""
+    return (
+        f"{type(net).__name__} of {parameters:,} parameters, trained for {trained.step:,} steps of {training.batch} "
+        f"samples on {what} from {facts.name}{classes}; {held}.{told}"
+    )
+
+
+def verdict(numbers: Mapping[str, Any]) -> list[Mark]:
+    """The headline numbers of a report, as far as they could be measured."""
+    found = []
+    scores, coin = numbers.get("distances"), numbers.get("coin")
+    if scores:
+        frechet = next(one for one in scores["measured"] if one["name"] == "frechet")
+        n = f"n = {scores['samples']:,}"
+        if scores["accuracy"] is not None:
+            real, value = scores["accuracy_of_real"], scores["accuracy"]
+            passed = value >= ACCURACY if real >= _EASY else None
+            mark = f"mark: at least {ACCURACY:.0%}; " if passed is not None else ""
+            words = f"of samples are recognised as their class ({mark}held-out data: {real:.1%}; {n})"
+            found.append(Mark("Class accuracy", f"{value:.1%}", words, passed))
+        words = f"real against real (mark: at most {FRECHET}; n = {frechet['sizes'][0]:,} a side)"
+        found.append(Mark("Fréchet distance", f"{frechet['ratio']:.4g} x", words, frechet["ratio"] <= FRECHET))
+        words = f"held-out data's distance to the training data (mark: at least {NOVELTY}; {n})"
+        found.append(Mark("Novelty", f"{scores['novelty']:.3g} x", words, scores["novelty"] >= NOVELTY))
+    if coin:
+        words = f"relative difference of flow and diffusion samples in float64 (mark: at most {COIN:.0e})"
+        found.append(Mark("The coin", f"{coin['float64']:.1e}", words, coin["float64"] <= COIN))
+    return found
+
+
+def provenance(subject: Subject) -> Section:
+    """Recipe, convention, versions and times."""
+    trained = subject.trained
+    recipe, model, scaling = trained.recipe, trained.model, trained.facts.scaling
+    face = Prediction.of(recipe.predicts)
+    units = "one pair of numbers" if len(scaling.shift) == 1 else f"{len(scaling.shift)} pairs of numbers"
+    threads = torch.get_num_threads()
+    about = {
+        "obverse": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "step": trained.step,
+        "seed": recipe.training.seed,
+        "sampling": asdict(subject.sampling),
+        "recipe": recipe.to_json(),
+        "seconds": dict(subject.seconds),
+    }
+    rows = [
+        ["convention", "x_t = alpha x + sigma eps; data at t = 0, noise at t = 1"],
+        ["schedule", f"{model.schedule.spec}: {model.schedule.summary()}"],
+        ["the network predicts", f"{face.spec}: {face.summary()}"],
+        ["it is told time as", f"{model.time.spec}: {model.time.summary()}"],
+        ["its state is scaled by", f"{model.precondition.spec}: {model.precondition.summary()}"],
+        ["network units", f"(raw - shift) / scale, {units}: {_numbers(scaling.shift)}; {_numbers(scaling.scale)}"],
+        ["weights", f"averaged (EMA), step {trained.step:,} of {recipe.training.steps:,}"],
+        ["seed", f"{recipe.training.seed} of training, {subject.sampling.seed} of sampling"],
+        ["sampling", ", ".join(f"{k} = {v}" for k, v in asdict(subject.sampling).items() if v is not None)],
+        ["versions", f"obverse {__version__}, torch {torch.__version__}, python {about['python']}, threads: {threads}"],
+        *([f"seconds: {name}", f"{value:.1f}"] for name, value in subject.seconds.items()),
+        ["recipe", json.dumps(recipe.to_json())],
+    ]
+    return Section("provenance", "Provenance", table("What it takes to do this again.", [], rows, words=True), about)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values[:4]) + (" …" if len(values) > 4 else "")

@@ -1,0 +1,274 @@
+"""Reports: one file that needs nothing else, tells what was measured, and says why something was not."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from obverse.ground import extras
+from obverse.ground.errors import InvalidArgument, MissingExtra
+from obverse.recipes import Recipe, Sampling, Trained, fit
+from obverse.report import Report, write
+from obverse.report.figures import Line, chart
+from obverse.report.page import Mark, Section, marks, page, picture, table
+from obverse.train import Training
+
+FEW = Sampling(steps=4, microbatch=100)
+SECTIONS = ["samples", "trajectory", "distances", "samplers", "loss", "noise-error", "coin", "provenance"]
+Looked = tuple[Trained, Report, "Reader", list[tuple[str, int, int]]]
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """What a page consists of; elements must close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.numbers = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.numbers += data
+        elif self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def trained(folder: Path, *, steps: int = 20, batch: int = 32, **recipe: object) -> Trained:
+    training = Training(steps=steps, batch=batch, log_every=5, save_every=0)
+    recipe = {"net": "mlp:width=32", **recipe}
+    for _ in fit(Recipe(**recipe, training=training), folder).steps:  # type: ignore[arg-type]
+        pass
+    return Trained.open(folder)
+
+
+@pytest.fixture(autouse=True)
+def _few_samplers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are tried once, on digits, before this."""
+    monkeypatch.setattr("obverse.report.scores.SAMPLERS", (("ddim", 2), ("sde", 3)))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Looked:
+    place, told = tmp_path_factory.mktemp("digits"), list[tuple[str, int, int]]()
+    model = trained(place / "run", data="digits", net="unet:width=8", holdout=0.5)
+    report = write(
+        model,
+        place / "out" / "report.html",
+        sampling=FEW,
+        count=40,
+        progress=lambda *where: told.append(where),
+        seconds={"training": 12.5},
+    )
+    assert [path.name for path in (place / "out").iterdir()] == ["report.html"]
+    return model, report, Reader(report.path.read_text()), told
+
+
+def test_a_page_needs_nothing_but_itself(digits: Looked) -> None:
+    _, report, page, _ = digits
+    text = report.path.read_text()
+    assert not re.search(r"https?:", text)
+    for _, attributes in page.elements:
+        for name in ("src", "href", "srcset", "data", "action"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("data:image/png;base64,", "#"))
+    assert not re.search(r"url\((?!#)|@import", text)
+    assert [script.get("type") for script in page.all("script")] == ["application/json"]
+
+
+def test_every_picture_has_words_and_can_be_decoded(
+    digits: Looked,
+) -> None:
+    page = digits[2]
+    assert len(page.all("img")) == 10 * 2 + 2 + 3  # classes and their neighbours, trajectory, coin
+    for image in page.all("img"):
+        assert (image["alt"] or "").strip()
+        data = base64.b64decode((image["src"] or "").partition(",")[2])
+        Image.open(io.BytesIO(data)).load()
+    assert len(page.all("svg")) == 3
+    assert all(svg["aria-label"] and svg["role"] == "img" for svg in page.all("svg"))
+
+
+def test_all_sections_are_there_in_order(digits: Looked) -> None:
+    _, report, page, told = digits
+    assert [section["id"] for section in page.all("section")] == SECTIONS
+    assert "Absent" not in page.text
+    assert all(report.numbers[name] is not None for name in SECTIONS)
+    assert len(page.all("h1")) == 1 and len(page.all("h2")) == len(SECTIONS)
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert [(done, total) for _, done, total in told] == [(k, 8) for k in range(9)]
+    assert "training" in page.text and "12.5" in page.text
+
+
+def test_the_numbers_are_in_the_file(digits: Looked) -> None:
+    _, report, page, _ = digits
+    numbers = json.loads(page.numbers)
+    assert numbers == json.loads(json.dumps(report.to_json()))
+    assert [mark["name"] for mark in numbers["marks"]] == [
+        "Class accuracy",
+        "Fréchet distance",
+        "Novelty",
+        "The coin",
+    ]
+    assert numbers["distances"]["samples"] == 40
+    assert {one["name"] for one in numbers["distances"]["measured"]} == {"frechet", "mmd", "sliced-w2", "energy"}
+    assert [row["calls"] for row in numbers["samplers"]["rows"]] == [10, 20, 10, 20, 19, 20, 50]
+    assert numbers["provenance"]["step"] == 20
+    assert numbers["loss"]["step"] == [5, 10, 15, 20]
+
+
+def test_an_untrained_model_misses_its_marks_and_the_coin_holds(
+    digits: Looked,
+) -> None:
+    passed = {mark.name: mark.passed for mark in digits[1].marks}
+    assert passed["Fréchet distance"] is False
+    assert passed["The coin"] is True
+    coin = digits[1].numbers["coin"]
+    assert coin["float64"] < 1e-12 and coin["float32"] < 1e-4 < 0.1 < coin["strangers"]
+
+
+def test_the_floor_lies_below_the_model_and_below_a_linear_denoiser(
+    digits: Looked,
+) -> None:
+    curves = digits[1].numbers["noise-error"]
+    floor, linear = np.array(curves["floor: pure memory"]), np.array(curves["linear denoiser"])
+    assert (floor <= 1.05 * np.array(curves["training data"])).all()
+    assert (floor <= 1.05 * linear).all()
+    assert (linear > 0).all() and (linear < 1).all()
+
+
+def test_no_held_out_data_and_no_classes_are_said_to_be_absent(tmp_path: Path) -> None:
+    np.save(tmp_path / "ring.npy", np.random.default_rng(0).normal(size=(200, 2)))
+    model = trained(tmp_path / "run", data=str(tmp_path / "ring.npy"), holdout=0.0)
+    report = write(model, tmp_path / "report.html", sampling=FEW, count=30)
+    page = Reader(report.path.read_text())
+    assert report.numbers["distances"] is None
+    assert "Nothing was held out" in page.text and "knows no classes" in page.text
+    assert [mark.name for mark in report.marks] == ["The coin"]
+    assert all(row["frechet_ratio"] is None and row["calls"] for row in report.numbers["samplers"]["rows"])
+    assert "held-out data" not in report.numbers["noise-error"]
+
+
+def test_a_normal_distribution_leaves_the_linear_denoiser_exact(tmp_path: Path) -> None:
+    x = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
+    np.save(tmp_path / "normal.npy", x.numpy())
+    model = trained(tmp_path / "run", steps=2, data=str(tmp_path / "normal.npy"), holdout=0.0)
+    curves = write(model, tmp_path / "report.html", sampling=FEW, count=8).numbers["noise-error"]
+    middle = curves["logsnr"].index(0.0)  # variance 1 in noise of variance 1: half of it stays unknown
+    assert curves["linear denoiser"][middle] == pytest.approx(0.5, abs=1e-6)
+    assert curves["floor: pure memory"][middle] == pytest.approx(0.5, rel=0.02)
+
+
+def test_lost_data_leaves_what_needs_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "waves.npy", np.random.default_rng(0).normal(size=(60, 2, 16)))
+    model = trained(tmp_path / "run", steps=2, data=str(tmp_path / "waves.npy"), net="unet:width=8")
+    (tmp_path / "waves.npy").unlink()
+    report = write(model, tmp_path / "report.html", sampling=FEW, count=9)
+    absent = [name for name, numbers in report.numbers.items() if numbers is None]
+    assert absent == ["distances", "noise-error"]
+    page = Reader(report.path.read_text())
+    assert "neighbours are absent" in page.text and "waves.npy" in page.text
+    assert report.numbers["samples"] == {"count": 9}
+
+
+def test_a_sampler_that_cannot_run_says_why(tmp_path: Path) -> None:
+    np.save(tmp_path / "line.npy", np.random.default_rng(0).normal(size=(80, 2)))
+    model = trained(tmp_path / "run", steps=2, data=str(tmp_path / "line.npy"), predicts="noise")
+    report = write(model, tmp_path / "report.html", sampling=FEW)
+    text = Reader(report.path.read_text()).text
+    assert report.numbers["samples"] is None and "noise does not determine" in text
+    assert report.numbers["coin"] is not None
+
+
+def test_without_matplotlib_only_the_curves_are_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(module: str, extra: str) -> object:
+        if module.startswith("matplotlib"):
+            raise MissingExtra("pip install 'obverse[report]'")
+        return extras.load(module, extra)
+
+    monkeypatch.setattr("obverse.report.figures.load", load)
+    np.save(tmp_path / "line.npy", np.random.default_rng(0).normal(size=(80, 2)))
+    report = write(
+        trained(tmp_path / "run", steps=5, data=str(tmp_path / "line.npy")), tmp_path / "report.html", sampling=FEW
+    )
+    assert [name for name, numbers in report.numbers.items() if numbers is None] == ["loss", "noise-error"]
+    assert "obverse[report]" in report.path.read_text()
+
+
+def test_a_bad_path_or_count_is_refused_before_anything_is_drawn(digits: Looked, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"report\.html"):
+        write(digits[0], tmp_path)
+    with pytest.raises(InvalidArgument, match="count"):
+        write(digits[0], tmp_path / "a.html", count=7)
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_of_others_cannot_leave_its_place() -> None:
+    evil = "\"'></script><img src=x onerror=alert(1)>\"'"
+    text = page(
+        evil,
+        marks([Mark(evil, evil, evil, True)]),
+        [Section("a", evil, table(evil, [evil], [[evil, evil]]) + picture(b"", evil, evil), None)],
+        {evil: evil},
+    )
+    read = Reader(text)
+    assert [image.get("onerror") for image in read.all("img")] == [None]
+    assert json.loads(read.numbers) == {evil: evil}
+
+
+def test_what_is_not_finite_becomes_null() -> None:
+    report = Report(Path("a.html"), (), {"a": {"b": [1.5, math.nan, (math.inf, 2)]}})
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False)) == {
+        "marks": [],
+        "a": {"b": [1.5, None, [None, 2]]},
+    }
+
+
+def test_too_little_held_out_data_is_as_good_as_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(30, 2)))
+    model = trained(tmp_path / "run", steps=2, batch=8, data=str(tmp_path / "few.npy"))
+    report = write(model, tmp_path / "a.html", sampling=FEW)
+    assert report.numbers["distances"] is None and report.numbers["samples"]["count"] > 8
+    assert "A comparison needs 8 rows a side" in Reader(report.path.read_text()).text
+
+
+def test_a_chart_is_a_function_of_its_arguments_and_shares_no_name_with_another() -> None:
+    lines = [Line("a", [0.0, 1.0, 2.0], [1.0, 0.1, math.nan]), Line("b", [0.0, 1.0], [2.0, 3.0])]
+    first, again = (chart("one", lines, x="x", y="y", log=True) for _ in range(2))
+    assert first == again
+    other = chart("two", lines[:1], x="x", y="y", bottom=0.5, top=2)
+    assert not set(re.findall(r'id="(m[0-9a-f]{8,}|p[0-9a-f]{8,})"', first)) & set(re.findall(r'id="([mp]\w+)"', other))
+    assert "currentColor" in first and "xmlns" not in first

@@ -22,7 +22,7 @@ class Inspect(Talk):
 
     Args:
         target: a run folder, or a schedule's spec such as vp or shift:base=cosine,k=2.
-        out: also draw the curves of a schedule, as a PNG.
+        out: also draw the curves of a schedule, as OUT.path.svg and OUT.logsnr.svg.
     """
 
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|SCHEDULE")]
@@ -51,16 +51,31 @@ def _schedule(options: Inspect, schedule: Schedule) -> int:
     low, high = schedule.range
     lines += ["", f"log-SNR from {low:.5g} (source) to {high:.5g} (data)", _curve(schedule)]
     if options.out is not None:
-        from obverse.report import draw_schedule
-
-        options.out.write_bytes(draw_schedule(schedule))
-        lines.append(f"drawn in {options.out}")
+        lines += [f"drawn in {path}" for path in _draw(schedule, options.out)]
     options.result("\n".join(lines), {"schedule": schedule.spec, **{n: _json(c) for n, c in columns.items()}})
     return 0
 
 
 def _convention() -> str:
     return "x_t = alpha x + sigma eps; t = 0 is data, t = 1 is source; log-SNR = log(alpha²/sigma²) falls in t"
+
+
+def _draw(schedule: Schedule, out: Path) -> list[Path]:
+    """The curves as OUT.path.svg and OUT.logsnr.svg."""
+    import torch
+
+    from obverse.report.figures import Line, chart
+
+    t = torch.linspace(0.001, 0.999, 400, dtype=torch.float64)
+    at = schedule.at(t)
+    path = [Line(name, t.tolist(), getattr(at, name).tolist()) for name in ("alpha", "sigma")]
+    logsnr = [Line("log-SNR", t.tolist(), torch.as_tensor(at.logsnr).tolist())]
+    files = {}
+    for name, lines, y in (("path", path, "share in x_t"), ("logsnr", logsnr, "log(alpha²/sigma²)")):
+        files[out.with_name(f"{out.name}.{name}.svg")] = chart(name, lines, x="t (0 = data, 1 = source)", y=y)
+    for file, svg in files.items():
+        file.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
+    return list(files)
 
 
 def _curve(schedule: Schedule, width: int = 61, height: int = 9) -> str:

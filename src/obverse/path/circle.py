@@ -66,7 +66,8 @@ class NicholDhariwal(VariancePreserving, name="nichol-dhariwal"):
 
     def sigma(self, t: Tensor) -> Tensor:
         first, angle = self._angles(t)  # cos² a - cos² b = sin(b - a) sin(b + a): exact at t = 0
-        return ((angle - first).sin() * (angle + first).sin()).sqrt() / math.cos(first)
+        turned = (math.pi / 2 - first) * t
+        return (turned.sin() * (angle + first).sin()).sqrt() / math.cos(first)
 
     def alpha_dot(self, t: Tensor) -> Tensor:
         first, angle = self._angles(t)
@@ -77,11 +78,11 @@ class NicholDhariwal(VariancePreserving, name="nichol-dhariwal"):
 
     def time_of(self, logsnr: Tensor) -> Tensor:
         first, _ = self._angles(logsnr)
-        sine = (-logsnr).sigmoid().sqrt() * math.cos(first)  # of the angle's distance from first, via sin²
+        sine = (-logsnr).sigmoid().sqrt() * math.cos(first)  # sin² angle = sine² + sin² first
         angle = (sine**2 + math.sin(first) ** 2).sqrt().clamp(max=1).asin()
-        low = angle < math.pi / 4  # acos loses digits near 0, asin near pi/2
-        angle = torch.where(low, angle, (logsnr.sigmoid().sqrt() * math.cos(first)).clamp(max=1).acos())
-        return (angle - first) / (math.pi / 2 - first)
+        near = (sine**2 / (angle + first).sin()).clamp(max=1).asin()  # angle - first, with all its digits
+        far = (logsnr.sigmoid().sqrt() * math.cos(first)).clamp(max=1).acos() - first  # asin has none left near pi/2
+        return torch.where(angle < math.pi / 4, near, far) / (math.pi / 2 - first)
 
     def _angles(self, t: Tensor) -> tuple[float, Tensor]:
         first = math.pi / 2 * self.offset / (1 + self.offset)

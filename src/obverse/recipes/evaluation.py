@@ -74,7 +74,6 @@ def evaluate(
         raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
     count = min(len(held), 1000) if count is None else count
     labels = _as_frequent(held, count)
-    table = trained.tableau(sampling)
     begun = time.perf_counter()
     x = trained.sample(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
@@ -92,7 +91,7 @@ def evaluate(
         accuracy_of_real=accuracy_of_real,
         novelty=novelty(x, real.x, unseen.x),
         steps=sampling.steps,
-        calls=table.calls * (1 if sampling.guidance == 1 else 2),
+        calls=trained.calls(sampling),
         seconds=seconds,
     )
 

@@ -12,7 +12,8 @@ class Sampling:
     Args:
         solver: the method, such as dpmpp-2m, heun, ddim, sde:eta=0.5.
         steps: intervals of the grid.
-        grid: which noise levels are visited, such as angle, logsnr, karras, uniform.
+        grid: which noise levels are visited, such as angle, logsnr, karras, uniform; auto: angle, begun at t = 0.999 if
+            the network's prediction says nothing about pure noise.
         eta: of solvers that have one: 0 an ODE, 1 DDPM.
         guidance: classifier-free guidance; 1 is none, 2 to 4 usual.
         seed: of all draws.
@@ -22,7 +23,7 @@ class Sampling:
 
     solver: str = "dpmpp-2m"
     steps: int = 20
-    grid: str = "angle"
+    grid: str = "auto"
     eta: float | None = None
     guidance: float = 1.0
     seed: int = 0

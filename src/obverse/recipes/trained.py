@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.ground.errors import CheckpointError, InvalidArgument, SingularConversion
 from obverse.guidance import Guided
 from obverse.model import Model, Network
+from obverse.path import V, coefficients
 from obverse.recipes import build
 from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
-from obverse.sampler import Grid, Solver, Step, Tableau, sample
+from obverse.sampler import Angle, Grid, Solver, Step, Tableau, sample
 from obverse.train import Run
 
 
@@ -57,8 +58,22 @@ class Trained(NamedTuple):
 
     def tableau(self, sampling: Sampling) -> Tableau:
         """The table that would be run."""
-        grid = Grid.of(sampling.grid).resized(sampling.steps)
-        return Solver.of(sampling.solver).tableau(self.on(sampling).schedule, grid)
+        return Solver.of(sampling.solver).tableau(self.on(sampling).schedule, self.grid(sampling))
+
+    def calls(self, sampling: Sampling) -> int:
+        """Network calls for each sample, guidance's second one counted."""
+        return self.tableau(sampling).calls * (1 if sampling.guidance == 1 else 2)
+
+    def grid(self, sampling: Sampling) -> Grid:
+        """The grid that would be visited."""
+        if sampling.grid != "auto":
+            return Grid.of(sampling.grid).resized(sampling.steps)
+        model, grid = self.on(sampling), Angle(steps=sampling.steps)
+        try:
+            coefficients(model.face, V(), grid.levels(model.schedule)[0])
+        except SingularConversion:  # a noise prediction where alpha = 0
+            return Angle(steps=sampling.steps, start=0.999)
+        return grid
 
     def sample(
         self,
@@ -78,8 +93,7 @@ class Trained(NamedTuple):
             self.on(sampling),
             (count, *self.facts.shape),
             solver=sampling.solver,
-            steps=sampling.steps,
-            grid=sampling.grid,
+            grid=self.grid(sampling),
             eta=sampling.eta,
             cond=labels if self.recipe.conditional else None,
             seed=sampling.seed,

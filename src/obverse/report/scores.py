@@ -14,7 +14,6 @@ from obverse.metrics import against, nearest_neighbour_accuracy
 from obverse.recipes import Sampling
 from obverse.report.page import Section, prose, table
 from obverse.report.subject import Subject
-from obverse.sampler import Grid, Solver
 
 COUNT = 300  # samples a sampler: enough to rank them
 SAMPLERS = (
@@ -95,9 +94,7 @@ def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None
     except ObverseError as error:
         return {**found, "refused": str(error)}
     found["seconds"] = time.perf_counter() - begun
-    grid = replace(Grid.of(sampling.grid), steps=sampling.steps)  # type: ignore[type-var]
-    table = Solver.of(sampling.solver).tableau(subject.trained.on(sampling).schedule, grid)
-    found["calls"] = table.calls * (1 if sampling.guidance == 1 else 2)
+    found["calls"] = subject.trained.calls(sampling)
     try:
         train, held = subject.train, subject.held
         found["frechet_ratio"] = against(x, held.x, train.x, metrics=["frechet"], bootstrap=2)[0].ratio

@@ -85,19 +85,20 @@ class Uniform(Grid, name="uniform"):
 class Angle(Grid, name="angle"):
     """Evenly spaced on the circle, to a power: the same noise levels whatever the schedule.
 
-    theta_i = theta_start (1 - i/steps)^power; power > 1 spends more steps near the data, where estimates still move.
-    Measured over solvers and schedules, 2 is the safest (benchmarks/error_against_calls.py).
+    theta_i = theta_start (1 - i/steps)^power, begun at t = `start`; power > 1 spends more steps near the data, where
+    estimates still move. Over solvers and schedules 2 is the safest (benchmarks/error_against_calls.py).
     """
 
     steps: int = 20
     power: float = 2.0
+    start: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.power > 0:
-            raise InvalidArgument(f"angle: power > 0, got {self.power} (1 is even).")
+        if not (self.power > 0 and 0 < self.start <= 1):
+            raise InvalidArgument(f"angle: power > 0 (1 is even) and 0 < start <= 1, got {self.power}, {self.start}.")
 
     def calls(self, schedule: Schedule) -> Level:
-        first, last = (exact(schedule.at(t).theta) for t in (1.0, 0.0))
+        first, last = (exact(schedule.at(t).theta) for t in (self.start, 0.0))
         reach = 1 - (last / first) ** (1 / self.power)
         theta = first * (1 - reach * self._fractions(schedule)) ** self.power
         return _at_nsr(schedule, _tan(theta))

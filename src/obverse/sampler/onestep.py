@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from obverse.path import Flow, Level, Prediction
+from obverse.path import Flow, Level, Prediction, Velocity
 from obverse.sampler.solver import Combination, Solver, Trace
 
 
@@ -35,6 +35,10 @@ class Euler(Solver, name="euler"):
 
     order: ClassVar[int] = 1
 
+    @property
+    def invariant(self) -> bool:
+        return not isinstance(self.face, Velocity)  # a step in t knows the schedule's t
+
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         return along(self.face, x_t, trace.call(x_t, t).on(self.face), t, s)
 
@@ -49,6 +53,10 @@ class Heun(Solver, name="heun"):
     face: Prediction = field(default_factory=Flow)
 
     order: ClassVar[int] = 2
+
+    @property
+    def invariant(self) -> bool:
+        return not isinstance(self.face, Velocity)  # a step in t knows the schedule's t
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         slope = trace.call(x_t, t).on(self.face)

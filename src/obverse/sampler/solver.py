@@ -127,6 +127,11 @@ class Solver(Family, family="solver"):
 
     order: ClassVar[int]
 
+    @property
+    def invariant(self) -> bool:
+        """Whether only noise levels matter: equal log-SNR grids on two schedules then give equal tables (T28)."""
+        return True
+
     @abstractmethod
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         """x_s from x_t, s cleaner than t.

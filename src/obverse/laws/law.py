@@ -1,0 +1,173 @@
+"""Laws: sentences that are true of every member of a family, and what a member answers when it is asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument, LawBroken
+from obverse.ground.families import Family
+from obverse.ground.numerics import exact
+
+ANY = "any"  # the family of laws that hold for members of all families
+_LAWS: list[Law] = []
+
+
+class Verdict(NamedTuple):
+    """What a law found: its name, whether the member keeps it, the measurement, and the seconds that it took."""
+
+    law: str
+    ok: bool
+    detail: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{'holds ' if self.ok else 'BROKEN'}  {self.law}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Law:
+    """A sentence that is true of every member of a family.
+
+    Args:     name: the sentence, such as "log-SNR falls in t".
+              family: whose members it speaks of.
+              holds: called with a member; returns what it measured, raises LawBroken where the member breaks it.
+    """
+
+    name: str
+    family: str
+    holds: Callable[[Any], str]
+
+    def verdict(self, member: Family) -> Verdict:
+        """What a member answers; an error inside it is an answer too."""
+        began = time.perf_counter()
+        try:
+            ok, detail = True, self.holds(member)
+        except LawBroken as broken:
+            ok, detail = False, str(broken)
+        except Exception as error:  # the member may be anybody's code
+            ok, detail = False, f"{type(error).__name__}: {error}"
+        return Verdict(self.name, ok, detail, time.perf_counter() - began)
+
+
+def law(family: str, name: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+    """Make a function a law of a family.
+
+    @law("schedule", "alpha falls in t")
+    def _falls(schedule): ...               # returns what it measured, or raises LawBroken
+    """
+
+    def collect(holds: Callable[[Any], str]) -> Callable[[Any], str]:
+        _LAWS.append(Law(name, family, holds))
+        return holds
+
+    return collect
+
+
+def within(what: str, error: Tensor | float, allowed: float, at: Tensor | None = None) -> str:
+    """The measurement in words, if it is as small as allowed.
+
+    Args:     what: what was measured.
+              error: differences from the truth; any shape. NaN is never allowed.
+              allowed: the largest |error| that passes.
+              at: where each was measured (times, say), to name the worst place.
+    Raises:   LawBroken with the worst of them.
+
+    Example:
+        >>> within("alpha_dot", torch.tensor([1e-9, -3e-8]), 1e-6)
+        'alpha_dot: off by 3e-08'
+    """
+    error = exact(error)
+    sizes = error.abs().flatten().nan_to_num(nan=torch.inf, posinf=torch.inf)
+    worst = int(sizes.argmax())
+    if not float(sizes[worst]) <= allowed:
+        place = "" if at is None else f" at {float(at.expand(error.shape).flatten()[worst]):.6g}"
+        raise LawBroken(f"{what}: off by {float(error.flatten()[worst]):.3g}{place}, allowed {allowed:.0e}")
+    return f"{what}: off by {float(sizes[worst]):.0e}"
+
+
+def all_within(errors: Iterable[tuple[str, Tensor | float]], allowed: float) -> str:
+    """The largest of many measurements in words, if it is as small as allowed.
+
+    Args:     errors: what was measured, and its differences from the truth, one by one.
+              allowed: the largest |error| that passes.
+    Raises:   LawBroken with the first that is larger.
+    """
+    return max((float(exact(error).abs().max()), within(what, error, allowed)) for what, error in errors)[1]
+
+
+def demand(ok: bool, broken: str) -> None:
+    """Raise LawBroken, with a sentence that holds the measurement, unless all is well."""
+    if not ok:
+        raise LawBroken(broken)
+
+
+def made(member: Family | type[Family]) -> Family:
+    """A member; a class is made with its defaults.
+
+    Raises:   InvalidArgument for what belongs to no family, or a class that cannot be made without arguments.
+    """
+    of_family = isinstance(member, Family) or (isinstance(member, type) and issubclass(member, Family))
+    if not of_family or not hasattr(member, "family"):
+        families = ", ".join(sorted({known.family for known in _LAWS} - {ANY}))
+        shown = member.__name__ if isinstance(member, type) else repr(member)
+        raise InvalidArgument(f"{shown} belongs to no family with laws; a member subclasses one of: {families}.")
+    if isinstance(member, Family):
+        return member
+    try:
+        return member()
+    except TypeError as error:
+        raise InvalidArgument(
+            f"{member.__name__} is checked with its defaults: give every field one ({error})."
+        ) from error
+
+
+def laws_of(member: Family | type[Family]) -> list[Law]:
+    """The laws of a member's family, in the order in which they build on each other.
+
+    Example:
+        >>> from obverse.laws import laws_of
+        >>> from obverse.path import Linear
+        >>> laws_of(Linear)[2].name
+        'log-SNR falls in t'
+    """
+    family = made(member).family
+    return [known for known in _LAWS if known.family in (ANY, family)]
+
+
+def check(member: Family | type[Family]) -> list[Verdict]:
+    """Put a member through every law of its family, whatever the first ones say.
+
+    Args:     member: a member, or its class, which is then made with its defaults.
+    Returns:  one verdict for each law.
+    Raises:   InvalidArgument for what is no member.
+
+    Example:
+        >>> from obverse.laws import check
+        >>> from obverse.path import Cosine
+        >>> all(verdict.ok for verdict in check(Cosine))
+        True
+    """
+    member = made(member)
+    return [known.verdict(member) for known in laws_of(member)]
+
+
+@law(ANY, "its spec makes it again")
+def _spec(member: Family) -> str:
+    kind = type(member)
+    name = str(getattr(member, "name", ""))
+    demand(bool(name), f"it has no name: write class {kind.__name__}({kind.__mro__[1].__name__}, name=...)")
+    known = member.members.get(name)
+    demand(known is kind, f"{name!r} is the name of {known}, not of {kind}: every class has its own")
+    try:
+        spec = member.spec
+    except InvalidArgument as python_only:
+        return f"it has none: {python_only}"
+    again = member.of(spec)
+    demand(again == member or not vars(member), f"{spec!r} makes {again}, not {member}: write it as a frozen dataclass")
+    return spec

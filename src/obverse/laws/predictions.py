@@ -1,0 +1,133 @@
+"""Laws of predictions: a face is a row of two numbers, and everything follows from the row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument
+from obverse.ground.numerics import Number, exact
+from obverse.ground.shapes import against
+from obverse.laws.law import all_within, demand, law
+from obverse.laws.problems import FACES, PATHS, draws, times
+from obverse.path import Level, Prediction, change, gain
+
+SHAPES = ((4,), (4, 3), (4, 2, 3), (4, 1, 2, 3))
+STEP = 1e-6  # of finite differences in t
+PARALLEL = 1e-12  # a row whose angle to the state has a smaller sine only repeats the state
+
+
+@law("prediction", "its row is finite and tells data from noise on the open path")
+def _row(face: Prediction) -> str:
+    least = float("inf")
+    for path in PATHS:
+        level = path.at(times(0.005, 0.995))
+        a, b = (exact(part).expand(level.t.shape) for part in face.row(level))
+        sine = (level.alpha * b - level.sigma * a).abs() / level.r / (a**2 + b**2).sqrt()
+        sine = torch.where(a.isfinite() & b.isfinite(), sine, 0.0).nan_to_num()
+        worst = int(sine.argmin())
+        told = f"on {path.spec} at t = {level.t[worst]:.6g} it is ({a[worst]:.6g}, {b[worst]:.6g})"
+        demand(float(sine[worst]) > PARALLEL, f"{told}: infinite, zero or a multiple of the state")
+        least = min(least, float(sine[worst]))
+    return f"sine of its angle to the state: at least {least:.1e}"
+
+
+@law("prediction", "its row is the same one by one, as plain floats, and for many levels at once")
+def _one_by_one(face: Prediction) -> str:
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS:
+            level = path.at(times(0.1, 0.9, 6))
+            alone = exact([face.row(moment) for moment in level.floats()])
+            for part, together in enumerate(face.row(level)):
+                off = (exact(together) - alone[:, part]) / (1 + alone[:, part].abs())
+                yield f"{'ab'[part]} on {path.spec}", off
+
+    return all_within(errors(), 1e-12)
+
+
+@law("prediction", "there and back is the identity, for every face, shape and path")
+def _there_and_back(face: Prediction) -> str:
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for where, level, x, eps in _states():
+            x_t, value = _mix((level.alpha, level.sigma), x, eps), _mix(face.row(level), x, eps)
+            for other in FACES:
+                again = change(change(value, x_t, level, face, other), x_t, level, other, face)
+                yield f"{face.name} to {other.name} and back {where}", (again - value) / (1 + value.abs().max())
+
+    return all_within(errors(), 1e-12)
+
+
+@law("prediction", "a change of face gives what the other row says of data and noise")
+def _direct(face: Prediction) -> str:
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for where, level, x, eps in _states():
+            x_t, value = _mix((level.alpha, level.sigma), x, eps), _mix(face.row(level), x, eps)
+            for other in FACES:
+                want = _mix(other.row(level), x, eps)
+                off = change(value, x_t, level, face, other) - want
+                yield f"{face.name} to {other.name} {where}", off / (1 + want.abs().max())
+
+    return all_within(errors(), 1e-11)
+
+
+@law("prediction", "its gain is the measured growth of an error")
+def _gain(face: Prediction) -> str:
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for where, level, x, eps in _states():
+            x_t, value = _mix((level.alpha, level.sigma), x, eps), _mix(face.row(level), x, eps)
+            for other in FACES:
+                wrong, right = (change(q, x_t, level, face, other) for q in (value + 1.0, value))
+                grown = against(gain(face, other, level), x)
+                yield f"{face.name} in {other.name} {where}", (wrong - right).abs() / grown - 1
+
+    return all_within(errors(), 1e-9)
+
+
+@law("prediction", "along its clock the state moves as fast as it says")
+def _clock(face: Prediction) -> str:
+    """d(x_t / c) = q d(m / c) by finite differences, and over any step at once where the row is constant (T24)."""
+    t = times(0.05, 0.95)
+    x, eps = draws(t.shape, "x"), draws(t.shape, "eps")
+    try:
+        face.clock(PATHS[0].at(0.5))
+    except InvalidArgument:
+        return "it has no clock"
+
+    def rates() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS:
+            before, after = (_on_clock(face, path.at(t + h), x, eps) for h in (-STEP, STEP))
+            value = _mix(face.row(path.at(t)), x, eps)
+            rate = (after[0] - before[0]) / (after[1] - before[1])
+            yield f"the rate on {path.spec}", (rate - value) / (1 + value.abs())
+
+    def steps() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS:
+            value = _mix(face.row(path.at(0.3)), x, eps)
+            near, far = (_on_clock(face, path.at(s), x, eps) for s in (0.3, 0.8))
+            off = near[0] + value * (far[1] - near[1]) - far[0]
+            yield f"one step on {path.spec}", off / (1 + far[0].abs())
+
+    told = all_within(rates(), 1e-6)
+    constant = all(exact(part).ndim == 0 for part in face.row(PATHS[0].at(t)))
+    return f"{told}, {all_within(steps(), 1e-10)}" if constant else told
+
+
+def _states() -> Iterator[tuple[str, Level, Tensor, Tensor]]:
+    """Where, the level (one for all samples, then one for each), data and noise: every path, every rank."""
+    for path in PATHS:
+        for shape in SHAPES:
+            for t in (torch.tensor(0.37), times(0.05, 0.95, shape[0])):
+                where = f"on {path.spec}, shape {shape}, {'one level' if t.ndim == 0 else 'a level each'}"
+                yield where, path.at(t), draws(shape, "x"), draws(shape, "eps")
+
+
+def _mix(row: tuple[Number, Number], x: Tensor, eps: Tensor) -> Tensor:
+    return against(row[0], x) * x + against(row[1], eps) * eps
+
+
+def _on_clock(face: Prediction, level: Level, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """The state and the time on the face's clock."""
+    c, m = (exact(part) for part in face.clock(level))
+    return (level.alpha * x + level.sigma * eps) / c, m / c

@@ -1,0 +1,141 @@
+"""Laws of schedules: what alpha and sigma promise, and what every override must agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from obverse.ground.numerics import exact
+from obverse.laws.law import all_within, demand, law, within
+from obverse.laws.problems import times
+from obverse.path import Schedule
+
+FEW = 24  # times where an inverse is asked: it may be a bisection
+SPREAD = 30.0  # log-SNR looked at: nsr from 3e-7 to 3e6
+ROUNDINGS = 2.0**-50  # relative, of a time: four last bits
+STEP = 2e-6  # of finite differences: their own error stays below 1e-8
+KINK = 3e-7  # one-sided slopes that differ by more stand on two pieces, where there is no derivative
+
+
+@law("schedule", "alpha and sigma are finite, not negative and never both zero on [0, 1]")
+def _finite(schedule: Schedule) -> str:
+    t = _with_ends()
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    good = alpha.isfinite() & sigma.isfinite() & (alpha >= 0) & (sigma >= 0) & (alpha + sigma > 0)
+    i = int(good.double().argmin())
+    demand(bool(good[i]), f"at t = {t[i]:.6g} alpha is {alpha[i]:.6g} and sigma {sigma[i]:.6g}")
+    return f"alpha in [{alpha.min():.3g}, {alpha.max():.3g}], sigma in [{sigma.min():.3g}, {sigma.max():.3g}]"
+
+
+@law("schedule", "log-SNR falls in t")
+def _falls(schedule: Schedule) -> str:
+    t = _with_ends()
+    logsnr = 2 * (schedule.alpha(t).log() - schedule.sigma(t).log())
+    falls = logsnr.diff() < 0
+    i = int(falls.double().argmin())
+    demand(bool(falls[i]), f"from {logsnr[i]:.6g} at t = {t[i]:.6g} to {logsnr[i + 1]:.6g} at t = {t[i + 1]:.6g}")
+    return f"from {logsnr[0]:.4g} to {logsnr[-1]:.4g}"
+
+
+@law("schedule", "times of any shape give levels of that shape, in float64")
+def _shapes(schedule: Schedule) -> str:
+    t = times(0.1, 0.9, 6)
+    flat = schedule.at(t)
+
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for shape in ((), (6,), (2, 3), (6, 1, 1)):
+            level = schedule.at(t.reshape(shape) if shape else t[0])
+            for name in ("alpha", "sigma", "alpha_dot", "sigma_dot"):
+                value = getattr(level, name)
+                told = f"{name} of times {shape} is {value.dtype} {tuple(value.shape)}"
+                demand(value.shape == shape and value.dtype == torch.float64, told)
+                off = value.flatten() / getattr(flat, name)[: value.numel()] - 1
+                yield f"{name} of times {shape}", torch.where(value.flatten() == 0, 0.0, off)
+
+    return all_within(errors(), 1e-12)
+
+
+@law("schedule", "alpha_dot and sigma_dot are the derivatives of alpha and sigma")
+def _derivatives(schedule: Schedule) -> str:
+    t = times(0.02, 0.98)
+    level, told = schedule.at(t), []
+    for name, f in (("alpha_dot", schedule.alpha), ("sigma_dot", schedule.sigma)):
+        measured, smooth = _slope(f, t)
+        demand(float(smooth.double().mean()) > 0.5, f"{name} has nothing to be compared with: kinks at most times")
+        off = (getattr(level, name) - measured) / (measured.abs() + f(t).abs())
+        told.append(within(name, off[smooth], 1e-6, at=t[smooth]))
+    return ", ".join(told)
+
+
+@law("schedule", "time_of inverts log-SNR")
+def _inverse(schedule: Schedule) -> str:
+    t = times(1e-4, 1 - 1e-4, FEW)
+    off = (schedule.time_of(schedule.logsnr(t)) - t) / torch.minimum(t, 1 - t)
+    logsnr = _logsnrs(schedule)
+    t_of = schedule.time_of(logsnr)
+    inside = (t_of > 0) & (t_of < 1)  # beyond, 1 - t has no digits left
+    logsnr, level = logsnr[inside], schedule.at(t_of[inside])
+    rounding = ROUNDINGS * exact(level.logsnr_dot).abs() * level.t  # what a last bit of t moves
+    back = ((exact(level.logsnr) - logsnr).abs() - rounding).clamp(min=0)
+    return f"{within('t', off, 1e-8, at=t)}, {within('log-SNR', back, 1e-5, at=logsnr)}"
+
+
+@law("schedule", "radius is the scale of the path in every direction")
+def _radius(schedule: Schedule) -> str:
+    level = schedule.at(times(0.001, 0.999, FEW))
+    r = exact(level.r)
+    return within("r", schedule.radius(level.alpha / r, level.sigma / r) / r - 1, 1e-9, at=level.t)
+
+
+@law("schedule", "the level at a log-SNR has that log-SNR and lies on the path")
+def _at_logsnr(schedule: Schedule) -> str:
+    logsnr = _logsnrs(schedule)
+    level = schedule.at_logsnr(logsnr)
+    told = within("log-SNR", (exact(level.logsnr) - logsnr) / (1 + logsnr.abs()), 1e-11, at=logsnr)
+    t = times(1e-4, 1 - 1e-4, FEW)
+    here, there = schedule.at(t), schedule.at_logsnr(schedule.logsnr(t))
+    shares = ((name, getattr(there, name) / getattr(here, name) - 1) for name in ("alpha", "sigma"))
+    return f"{told}, {all_within(shares, 1e-8)}"
+
+
+@law("schedule", "sampling ends without noise")
+def _end(schedule: Schedule) -> str:
+    alpha, sigma = float(schedule.end.alpha), float(schedule.end.sigma)
+    demand(sigma == 0 and 0 < alpha < float("inf"), f"end has alpha {alpha:.6g} and sigma {sigma:.6g}")
+    return f"alpha {alpha:.6g}"
+
+
+@law("schedule", "f and g² of its SDE lead back to the path")
+def _sde(schedule: Schedule) -> str:
+    """Integrates d log alpha = f dt and d nsr² = g² / alpha² dt (T17)."""
+    t = times(0.05, 0.9, 2500)  # irregular, or it would beat with the knots of a discrete schedule
+    level = schedule.at(t)
+    alpha, nsr2 = exact(level.alpha), exact(level.nsr) ** 2
+    grown = torch.trapezoid(level.g2 / alpha**2, t) / (nsr2[-1] - nsr2[0]) - 1
+    drift = torch.trapezoid(exact(level.f), t) - (alpha[-1] / alpha[0]).log()
+    return f"{within('f', drift, 3e-4)}, {within('g²', grown, 3e-4)}"
+
+
+def _with_ends() -> Tensor:
+    """All of [0, 1], its ends and their neighbourhoods included; rising."""
+    near = torch.logspace(-6, -2.5, 15, dtype=torch.float64)
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    return torch.cat([ends, near, 1 - near, times(0.004, 0.996, 400)]).sort().values
+
+
+def _logsnrs(schedule: Schedule) -> Tensor:
+    """Log-SNRs within the schedule's range."""
+    low, high = schedule.range
+    low, high = max(low, -SPREAD), min(high, SPREAD)
+    return low + (high - low) * times(0.001, 0.999, FEW)
+
+
+def _slope(f: Callable[[Tensor], Tensor], t: Tensor) -> tuple[Tensor, Tensor]:
+    """The derivative by finite differences, and where there is one."""
+    below2, below, here, above, above2 = (f(t + k * STEP) for k in (-2, -1, 0, 1, 2))
+    after = (4 * above - 3 * here - above2) / (2 * STEP)
+    before = (3 * here - 4 * below + below2) / (2 * STEP)
+    slope = (8 * (above - below) - (above2 - below2)) / (12 * STEP)
+    return slope, (after - before).abs() <= KINK * (slope.abs() + here.abs())

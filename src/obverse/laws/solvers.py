@@ -1,0 +1,125 @@
+"""Laws of solvers: the table says everything, and exact distributions say what it should have said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import ObverseError
+from obverse.ground.numerics import exact
+from obverse.laws.law import all_within, demand, law, within
+from obverse.laws.problems import PATHS, carried, draws, hill, hills, starts
+from obverse.laws.propagation import marginal, moments, run
+from obverse.model import Empirical, Gaussian
+from obverse.path import Cosine, Data
+from obverse.sampler import Grid, LogSNR, Solver, Uniform, sample
+
+STEPS = (40, 80, 160)  # the grids a slope is read from: in the asymptotic regime of the orders 1 to 4
+FROM, TO = 0.9, 0.1  # where they start and stop: every clock is smooth in between
+SLACK = 0.15  # in the slope
+NOT_PROMISED = "not promised: its steps depend on the pace and scale of the path"
+
+
+@law("solver", "the declared order is the measured one")
+def _order(solver: Solver) -> str:
+    declared = float(getattr(solver, "order", math.nan))
+    demand(math.isfinite(declared), "it declares no order: write `order = 1` into the class")
+    errors = [max(at_all) for at_all in zip(*_errors(solver), strict=True)]
+    demand(all(0 < error < math.inf for error in errors), f"no slope in the errors {errors}")
+    slope = math.log(errors[0] / errors[-1]) / math.log(STEPS[-1] / STEPS[0])
+    shown = f"measured {slope:.2f} (errors {', '.join(f'{error:.2g}' for error in errors)} at {STEPS} steps)"
+    demand(abs(slope - declared) <= SLACK, f"declared order {declared:g}, {shown}")
+    return f"declared {declared:g}, {shown}"
+
+
+@law("solver", "constant data is exact in any number of steps")
+def _constant(solver: Solver) -> str:
+    point = torch.tensor([[0.7, -1.2]], dtype=torch.float64)
+
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS:
+            for steps in (1, 2, 5):
+                table = solver.tableau(path, Uniform(steps, start=0.95))
+                first, last = table.levels[0], table.levels[-1]
+                end = run(table, Empirical(point, path), draws((4, 2), "start") * float(first.sigma))
+                yield f"{steps} steps on {path.spec}", end / float(last.alpha) - point
+
+    return all_within(errors(), 1e-10) if _invariant(solver) else NOT_PROMISED
+
+
+@law("solver", "its weights of the data sum to what is left of the data, and no noise is left")
+def _weights(solver: Solver) -> str:
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS:
+            table = solver.tableau(path, Uniform(7, start=0.95))
+            outputs, noises = table.weights(Data())
+            yield f"data on {path.spec}", outputs.sum() / table.levels[-1].alpha - 1
+            yield f"noise on {path.spec}", noises.norm()
+
+    return all_within(errors(), 1e-10) if _invariant(solver) else NOT_PROMISED
+
+
+@law("solver", "the same noise levels on another schedule give the same table")
+def _same_table(solver: Solver) -> str:
+    def errors() -> Iterator[tuple[str, float]]:
+        grid = LogSNR(7, low=-8.0, high=8.0)  # every one of the paths reaches these
+        first = solver.tableau(PATHS[0], grid)
+        for path in PATHS[1:]:
+            yield f"{PATHS[0].spec} and {path.spec}", solver.tableau(path, grid).difference(first)
+
+    return all_within(errors(), 1e-12) if _invariant(solver) else NOT_PROMISED
+
+
+@law("solver", "every step leads to finite numbers, and sampling reaches the noiseless end")
+def _finite(solver: Solver) -> str:
+    """Only a start at alpha = 0 may be refused, where not every face determines the data."""
+    refused = 0
+    for path in PATHS:
+        oracle = hill(path)
+        for steps in (1, 2, 3, 5, 20):
+            for grid in (Uniform(steps), Uniform(steps, start=FROM), Grid.of(f"angle:steps={steps}")):
+                try:
+                    table = solver.tableau(path, grid)
+                except ObverseError as refusal:
+                    ends = float(exact(grid.levels(path).alpha)[0]) == 0
+                    demand(ends, f"{grid.spec} on {path.spec} is refused: {refusal}")
+                    refused += 1
+                    continue
+                end = run(table, oracle, starts(table.levels[0]))
+                demand(bool(end.isfinite().all()), f"{grid.spec} on {path.spec} ends in {end.flatten().tolist()[:3]}")
+                last = float(exact(table.levels.sigma)[-1])
+                demand(last == 0, f"{grid.spec} on {path.spec} ends with sigma {last:.3g}")
+    return f"{refused} starts at alpha = 0 refused" if refused else "from every start"
+
+
+@law("solver", "row i of a batch is its own")
+def _rows(solver: Solver) -> str:
+    oracle, grid = hills(Cosine()), Uniform(4, start=FROM)
+    together = sample(oracle, (5, 1), solver=solver, grid=grid, dtype=torch.float64)
+    turned = sample(oracle, (2, 1), solver=solver, grid=grid, dtype=torch.float64, samples=[3, 1])
+    return within("rows 3 and 1 by themselves", turned - together[[3, 1]], 1e-12)
+
+
+def _invariant(solver: Solver) -> bool:
+    """Whether only noise levels matter to the solver; so it is, unless it says `invariant = False`."""
+    return bool(getattr(solver, "invariant", True))
+
+
+def _errors(solver: Solver) -> Iterator[list[float]]:
+    """At STEPS steps, on two paths: of the end's states, or of their law (weak order) where the method draws."""
+    grids = [Uniform(steps, start=FROM, end=TO) for steps in STEPS]
+    for oracle in (hill("linear"), hills("cosine")):
+        tables = [solver.tableau(oracle.schedule, grid) for grid in grids]
+        first, last = tables[0].levels[0], tables[0].levels[-1]
+        if any(table.draws for table in tables):
+            normal = oracle if isinstance(oracle, Gaussian) else Gaussian(torch.tensor([-0.5]), 1.7, oracle.schedule)
+            mean, std = marginal(normal, last)
+            ends = [moments(table, normal) for table in tables]
+            yield [max(abs(end[0] - mean), abs(end[1] - std)) / float(last.r) for end in ends]
+        else:
+            x_t = starts(first)
+            want = carried(oracle, x_t, first, last)
+            yield [float((run(table, oracle, x_t) - want).abs().max() / last.r) for table in tables]

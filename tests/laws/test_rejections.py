@@ -1,0 +1,185 @@
+"""Schedules, predictions, grids, solvers that are not what they claim are rejected, by the laws that they break."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from obverse.ground.families import Family
+from obverse.model.network import Precondition, TimeInput
+from obverse.path import Level, Linear, Prediction, Schedule, V, Velocity
+from obverse.sampler import DDIM, Euler, Grid, Solver, Uniform
+from obverse.sampler.solver import Combination, Trace
+
+Broken = Callable[[Family | type[Family]], dict[str, str]]
+DERIVATIVE = "alpha_dot and sigma_dot are the derivatives of alpha and sigma"
+SDE = "f and g² of its SDE lead back to the path"
+ORDER = "the declared order is the measured one"
+FINITE = "every step leads to finite numbers, and sampling reaches the noiseless end"
+CONSTANT = "constant data is exact in any number of steps"
+WEIGHTS = "its weights of the data sum to what is left of the data, and no noise is left"
+TABLE = "the same noise levels on another schedule give the same table"
+
+
+def test_a_schedule_with_a_wrong_derivative_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Schedule, name="wrong"):
+        def alpha(self, t: Tensor) -> Tensor:
+            return 1 - t
+
+        def sigma(self, t: Tensor) -> Tensor:
+            return t**1.5
+
+        def sigma_dot(self, t: Tensor) -> Tensor:
+            return 1.49 * t**0.5
+
+    found = broken(Wrong)
+    assert set(found) == {DERIVATIVE, SDE}
+    assert found[DERIVATIVE].startswith("sigma_dot: off by")
+
+
+def test_a_schedule_whose_inverse_is_of_another_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Linear, name="wrong"):
+        def sigma(self, t: Tensor) -> Tensor:
+            return t**2
+
+        def sigma_dot(self, t: Tensor) -> Tensor:
+            return 2 * t
+
+    assert set(broken(Wrong)) == {
+        "time_of inverts log-SNR",
+        "radius is the scale of the path in every direction",
+        "the level at a log-SNR has that log-SNR and lies on the path",
+    }
+
+
+def test_a_schedule_that_turns_back_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Schedule, name="wrong"):
+        def alpha(self, t: Tensor) -> Tensor:
+            return 1 - t + 0.2 * (2 * math.pi * t).sin()
+
+        def sigma(self, t: Tensor) -> Tensor:
+            return t - 0.2 * (2 * math.pi * t).sin()
+
+    assert "log-SNR falls in t" in broken(Wrong)
+
+
+def test_a_schedule_in_single_precision_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Schedule, name="wrong"):
+        def alpha(self, t: Tensor) -> Tensor:
+            return 1 - t
+
+        def sigma(self, t: Tensor) -> Tensor:
+            return t.float()
+
+    assert "float32" in broken(Wrong)["times of any shape give levels of that shape, in float64"]
+
+
+def test_a_solver_that_claims_order_two_and_has_one_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(DDIM, name="wrong"):
+        order = 2
+
+    found = broken(Wrong)
+    assert set(found) == {ORDER}
+    assert found[ORDER].startswith("declared order 2, measured 0.99 (errors ")
+
+
+def test_a_stochastic_solver_with_too_little_noise_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Solver, name="wrong"):
+        order = 1
+
+        def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+            e = trace.call(x_t, t)
+            kept = s.sigma * t.alpha / (s.alpha * t.sigma)
+            fresh: float = 0.9 * s.sigma * math.sqrt(1 - kept**2)
+            x_s: Combination = s.alpha * e.data + s.sigma * kept * e.noise
+            return x_s + fresh * trace.draw()
+
+    assert set(broken(Wrong)) == {ORDER}
+
+
+def test_a_solver_with_a_nan_in_one_place_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(DDIM, name="wrong"):
+        def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+            last_of_twenty = s.sigma == 0 and 0.045 < t.t < 0.055
+            return super().step(trace, x_t, t, s) * (math.nan if last_of_twenty else 1.0)
+
+    assert set(broken(Wrong)) == {FINITE}
+
+
+def test_a_solver_that_follows_t_and_says_that_only_noise_levels_matter_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Euler, name="wrong"):
+        invariant = True
+
+    assert set(broken(Wrong(Velocity()))) == {CONSTANT, WEIGHTS, TABLE}
+
+
+def test_a_grid_that_forgets_the_last_step_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Uniform, name="wrong"):
+        def levels(self, schedule: Schedule) -> Level:
+            return super().levels(schedule)[:-1]
+
+    assert "it has steps + 1 levels, which fall from noise to data" in broken(Wrong)
+
+
+def test_a_grid_that_keeps_noise_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Grid, name="wrong"):
+        steps: int = 20
+
+        def calls(self, schedule: Schedule) -> Level:
+            return schedule.at(torch.linspace(1, 0.1, self.steps, dtype=torch.float64))
+
+        def levels(self, schedule: Schedule) -> Level:
+            times = torch.linspace(1, 0.1, self.steps + 1, dtype=torch.float64)
+            return schedule.at(times)
+
+    assert set(broken(Wrong)) == {"it ends where it says, and without noise unless it says otherwise"}
+
+
+def test_a_prediction_that_repeats_the_state_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Prediction, name="wrong"):
+        def row(self, level: Level) -> tuple[object, object]:
+            return level.alpha, level.sigma
+
+    assert "its row is finite and tells data from noise on the open path" in broken(Wrong)
+
+
+def test_a_prediction_with_the_clock_of_another_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(V, name="wrong"):
+        def clock(self, level: Level) -> tuple[object, object]:
+            return 1.0, level.t
+
+    assert set(broken(Wrong)) == {"along its clock the state moves as fast as it says"}
+
+
+def test_a_time_input_that_turns_back_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(TimeInput, name="wrong"):
+        def __call__(self, level: Level) -> object:
+            return level.t * (1 - level.t)
+
+    assert set(broken(Wrong)) == {"it is finite and runs one way along the path"}
+
+
+def test_a_precondition_that_is_infinite_at_an_end_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Precondition, name="wrong"):
+        def __call__(self, level: Level) -> object:
+            return 1 / level.sigma
+
+    assert set(broken(Wrong)) == {"the scale of the state is finite and positive, at the ends too"}

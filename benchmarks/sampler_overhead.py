@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -16,12 +18,17 @@ SOLVERS = ("ddim", "euler", "dpmpp-2m", "heun", "sde")
 CALLS, ROUNDS = 48, 21
 
 
-def cpu(run: object) -> float:
+def cpu(one: Callable[[], object]) -> float:
     """CPU seconds of one run on this thread."""
-    assert callable(run)
     begun = time.thread_time()
-    run()
+    one()
     return time.thread_time() - begun
+
+
+def run(sampler: ob.Sampler, model: ob.Model, x: torch.Tensor) -> None:
+    """All steps, none kept."""
+    for _ in sampler.steps(model, x):
+        pass
 
 
 def main() -> None:
@@ -38,29 +45,17 @@ def main() -> None:
 
     model = ob.Network(net, "linear", predicts="flow", cond="none")
     x, t = torch.randn(256, 2), torch.rand(CALLS, 256)
-
-    @torch.no_grad()
-    def bare() -> None:
-        for k in range(CALLS):
-            net(x, t[k])
-
-    results = {}
-    for name in ("bare", *SOLVERS):
+    runs = {"bare": lambda: [net(x, t[k]) for k in range(CALLS)]}
+    for name in SOLVERS:
         steps = CALLS // 2 if name == "heun" else CALLS
-        if name == "bare":
-            run = bare
-        else:
-            table = ob.solvers.Solver.of(name).tableau("linear", ob.grids.Angle(steps=steps))
-
-            @torch.no_grad()
-            def run(table: ob.Tableau = table) -> None:
-                for _ in ob.Sampler(table).steps(model, x):
-                    pass
-
-        bare(), run()
-        ratios = [cpu(run) / cpu(bare) for _ in range(ROUNDS)]
-        results[name] = median(ratios)
-        print(f"{name:10} {results[name]:.2f}", flush=True)
+        table = ob.solvers.Solver.of(name).tableau("linear", ob.grids.Angle(steps=steps))
+        runs[name] = partial(run, ob.Sampler(table), model, x)
+    results = {}
+    with torch.no_grad():
+        for name, one in runs.items():
+            one()
+            results[name] = median(cpu(one) / cpu(runs["bare"]) for _ in range(ROUNDS))
+            print(f"{name:10} {results[name]:.2f}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
 

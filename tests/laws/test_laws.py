@@ -33,6 +33,7 @@ from obverse.path import (
     Shifted,
     Slider,
     Sqrt,
+    Velocity,
 )
 
 VARIANTS: list[Family] = [
@@ -57,6 +58,8 @@ VARIANTS: list[Family] = [
     Rescaled(Linear(), lambda t: 1 + t**2),
     FromSDE(lambda t: -0.05 - 5 * t, lambda t: 0.1 + 10 * t),
     Edm(2.0),
+    ob.Euler(Velocity()),
+    ob.Heun(Velocity()),
     ob.Uniform(start=0.98, end=0.02),
     ob.Angle(power=1.0),
     ob.Given((0.9, 0.4, 0.1)),

@@ -79,7 +79,7 @@ def _inverse(schedule: Schedule) -> str:
     logsnr, level = logsnr[inside], schedule.at(t_of[inside])
     rounding = ROUNDINGS * exact(level.logsnr_dot).abs() * level.t  # what a last bit of t moves
     back = ((exact(level.logsnr) - logsnr).abs() - rounding).clamp(min=0)
-    return f"{within('t', off, 1e-8, at=t)}, {within('log-SNR', back, 1e-5, at=logsnr)}"
+    return f"{within('t', off, 1e-8, at=t)}, {within('log-SNR', back, 1e-9, at=logsnr)}"
 
 
 @law("schedule", "radius is the scale of the path in every direction")

@@ -47,7 +47,7 @@ def _constant(solver: Solver) -> str:
                 end = run(table, Empirical(point, path), draws((4, 2), "start") * float(first.sigma))
                 yield f"{steps} steps on {path.spec}", end / float(last.alpha) - point
 
-    return all_within(errors(), 1e-10) if _invariant(solver) else NOT_PROMISED
+    return all_within(errors(), 1e-10) if solver.invariant else NOT_PROMISED
 
 
 @law("solver", "its weights of the data sum to what is left of the data, and no noise is left")
@@ -59,7 +59,7 @@ def _weights(solver: Solver) -> str:
             yield f"data on {path.spec}", outputs.sum() / table.levels[-1].alpha - 1
             yield f"noise on {path.spec}", noises.norm()
 
-    return all_within(errors(), 1e-10) if _invariant(solver) else NOT_PROMISED
+    return all_within(errors(), 1e-10) if solver.invariant else NOT_PROMISED
 
 
 @law("solver", "the same noise levels on another schedule give the same table")
@@ -70,7 +70,7 @@ def _same_table(solver: Solver) -> str:
         for path in PATHS[1:]:
             yield f"{PATHS[0].spec} and {path.spec}", solver.tableau(path, grid).difference(first)
 
-    return all_within(errors(), 1e-12) if _invariant(solver) else NOT_PROMISED
+    return all_within(errors(), 1e-12) if solver.invariant else NOT_PROMISED
 
 
 @law("solver", "every step leads to finite numbers, and sampling reaches the noiseless end")
@@ -101,11 +101,6 @@ def _rows(solver: Solver) -> str:
     together = sample(oracle, (5, 1), solver=solver, grid=grid, dtype=torch.float64)
     turned = sample(oracle, (2, 1), solver=solver, grid=grid, dtype=torch.float64, samples=[3, 1])
     return within("rows 3 and 1 by themselves", turned - together[[3, 1]], 1e-12)
-
-
-def _invariant(solver: Solver) -> bool:
-    """Whether only noise levels matter to the solver; so it is, unless it says `invariant = False`."""
-    return bool(getattr(solver, "invariant", True))
 
 
 def _errors(solver: Solver) -> Iterator[list[float]]:

@@ -19,7 +19,11 @@ class Named(NamedTuple):
 
 RECIPES = {
     "digits": Named(
-        Recipe(data="digits", holdout=0.5, training=Training(steps=1400, batch=128, lr=2e-3, sample_every=700, save_every=700)),
+        Recipe(
+            data="digits",
+            holdout=0.5,
+            training=Training(steps=1400, batch=128, lr=2e-3, sample_every=700, save_every=700),
+        ),
         "class-conditional 8 x 8 scans of handwritten digits, half of them held out",
         "",
     ),

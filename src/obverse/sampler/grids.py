@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact
 from obverse.path import Level, Schedule, join
@@ -94,8 +94,8 @@ class Angle(Grid, name="angle"):
     start: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.power > 0 and 0 < self.start <= 1):
-            raise InvalidArgument(f"angle: power > 0 (1 is even) and 0 < start <= 1, got {self.power}, {self.start}.")
+        require(self.power > 0, f"angle: power > 0, got {self.power} (1 is even).")
+        require(0 < self.start <= 1, f"angle: 0 < start <= 1, got {self.start} (1 is pure noise).")
 
     def calls(self, schedule: Schedule) -> Level:
         first, last = (exact(schedule.at(t).theta) for t in (self.start, 0.0))

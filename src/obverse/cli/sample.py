@@ -93,7 +93,8 @@ def write(
         arrays["label"] = labels.numpy()
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
-    files = {".png": png(sheet(x)), ".npz": packed.getvalue(), ".gif": film(frames)}
+    across = min(16, len(facts.classes)) or None
+    files = {".png": png(sheet(x, columns=across)), ".npz": packed.getvalue(), ".gif": film(frames)}
     if facts.columns:
         rows = [",".join(facts.columns), *(",".join(f"{value:.9g}" for value in row) for row in raw)]
         files[".csv"] = ("\n".join(rows) + "\n").encode()

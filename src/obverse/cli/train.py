@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,11 +68,12 @@ def run(talk: Talk, recipe: Recipe, out: Path, resume: bool = False, threads: in
         torch.set_num_threads(threads)
     if dry_run:
         return _describe(talk, recipe, out)
+    talk = talk if main_process() else replace(talk, quiet=True, json=False)
     with talk.bar("reading", 1) as reading:
         fitting = fit(recipe, out, resume=resume, progress=lambda done, total: _reading(reading, done, total))
     talk.say(f"{fitting.data.summary()}\n{_net(fitting)}\nrun folder {out}")
     view = Trained(fitting.run, recipe, fitting.facts, _model(recipe, fitting.net), fitting.first)
-    loss = 0.0
+    loss, across = 0.0, min(16, len(fitting.facts.classes) or 8)  # a class each column, where there are classes
     with talk.bar("training", recipe.training.steps) as bar:
         bar.done = bar.first = fitting.first
         for step in fitting.steps:
@@ -80,10 +81,18 @@ def run(talk: Talk, recipe: Recipe, out: Path, resume: bool = False, threads: in
             bar.to(step.step, {"loss": loss})
             if step.draws and fitting.main:
                 with step.ema.applied(fitting.net):
-                    drawn = view.sample(min(64, 8 * max(8, len(fitting.facts.classes))), Sampling(microbatch=0))
-                fitting.run.put(f"samples/step-{step.step:08d}.png", png(sheet(drawn)))
-    talk.result(f"trained {out}", {"run": str(out), "steps": recipe.training.steps, "loss": loss})
+                    drawn = view.sample(8 * across, Sampling(microbatch=0))
+                fitting.run.put(f"samples/step-{step.step:08d}.png", png(sheet(drawn, columns=across)))
+    if fitting.main:
+        talk.result(f"trained {out}", {"run": str(out), "steps": recipe.training.steps, "loss": loss})
     return 0
+
+
+def main_process() -> bool:
+    """Whether this is the process that speaks, where `accelerate launch` has started several."""
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)
 
 
 def _default(argv: list[str]) -> Train:

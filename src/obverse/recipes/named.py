@@ -25,7 +25,8 @@ RECIPES = {
             training=Training(steps=1400, batch=128, lr=2e-3, sample_every=700, save_every=700),
         ),
         "class-conditional 8 x 8 scans of handwritten digits, half of them held out",
-        "",
+        "99.1 % class accuracy (held-out data 98.4 %), 1.18 x the real-against-real Fréchet distance (898 a side), "
+        "0.97 x held-out data's distance to the training data; 80 s on two CPU cores",
     ),
 }
 

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.shapes import rows, stack
-from obverse.model import Call, Cond, Model
+from obverse.model import Around, Call, Cond, Model
 from obverse.nets import drop
-from obverse.path import Level, Prediction, Schedule, join
+from obverse.path import Level, join
 
 
 @dataclass(frozen=True)
-class Guided(Model):
+class Guided(Around):
     """A conditional model pushed away from what it believes unconditionally: o_null + scale (o_cond - o_null).
 
     The weights sum to 1, so every face gives the same guided estimate. One call of twice the batch.
@@ -34,16 +34,6 @@ class Guided(Model):
     def __post_init__(self) -> None:
         if not torch.isfinite(torch.tensor(self.scale)):
             raise InvalidArgument(f"guidance scale is a finite number (1 = none, 2-4 usual), got {self.scale}.")
-
-    @property
-    def schedule(self) -> Schedule:  # type: ignore[override]
-        """The model's."""
-        return self.model.schedule
-
-    @property
-    def face(self) -> Prediction:  # type: ignore[override]
-        """The model's."""
-        return self.model.face
 
     def at(self, level: Level, like: Tensor) -> Call:
         twice = level if torch.as_tensor(level.t).ndim == 0 else join(level, level)

@@ -1,11 +1,12 @@
 """Models: networks, exact oracles, and models around models."""
 
 from obverse.model.clamp import Clamped
-from obverse.model.model import Call, Cond, Microbatched, Model, Rescheduled
+from obverse.model.model import Around, Call, Cond, Microbatched, Model, Rescheduled
 from obverse.model.network import Network, Precondition, TimeInput
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
 
 __all__ = [
+    "Around",
     "Call",
     "Clamped",
     "Cond",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
-from obverse.model.model import Call, Cond, Model
-from obverse.path import Data, Level, Prediction, Schedule, change
+from obverse.model.model import Around, Call, Cond, Model
+from obverse.path import Data, Level, Prediction, change
 
 
 @dataclass(frozen=True)
-class Clamped(Model):
+class Clamped(Around):
     """A model whose data estimate is clamped to [low, high] (static thresholding).
 
     Source: Ho et al. (2020), reference code; Saharia et al. (2022), section 2.3.
@@ -25,11 +25,6 @@ class Clamped(Model):
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise InvalidArgument(f"Clamped needs low < high, got {self.low}, {self.high} (images: -1, 1).")
-
-    @property
-    def schedule(self) -> Schedule:  # type: ignore[override]
-        """The model's."""
-        return self.model.schedule
 
     @property
     def face(self) -> Prediction:  # type: ignore[override]

@@ -55,6 +55,22 @@ class Model(ABC):
         return self if schedule == self.schedule else Rescheduled(self, schedule)
 
 
+class Around(Model):
+    """A model around a model, on its schedule and in its face unless it says otherwise."""
+
+    model: Model
+
+    @property
+    def schedule(self) -> Schedule:  # type: ignore[override]
+        """The model's."""
+        return self.model.schedule
+
+    @property
+    def face(self) -> Prediction:  # type: ignore[override]
+        """The model's."""
+        return self.model.face
+
+
 @dataclass(frozen=True)
 class SeenFrom(Prediction):
     """A face of one schedule seen from another: its row at the level of equal log-SNR."""
@@ -95,7 +111,7 @@ class Rescheduled(Model):
 
 
 @dataclass(frozen=True)
-class Microbatched(Model):
+class Microbatched(Around):
     """A model called at one fixed batch size, the last call padded: bits of a sample do not depend on the batch.
 
     Libraries pick their kernels by shape, so the same row in another batch size differs in its last bits; one shape
@@ -108,16 +124,6 @@ class Microbatched(Model):
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InvalidArgument(f"microbatch >= 1, got {self.size} (16 suits small networks on a CPU).")
-
-    @property
-    def schedule(self) -> Schedule:  # type: ignore[override]
-        """The model's."""
-        return self.model.schedule
-
-    @property
-    def face(self) -> Prediction:  # type: ignore[override]
-        """The model's."""
-        return self.model.face
 
     def at(self, level: Level, like: Tensor) -> Call:
         if exact(level.t).ndim:

@@ -1,8 +1,8 @@
 """Families: named, interchangeable members, written and read as one short text.
 
-A family is an abstract class (`class Schedule(Family, family="schedule")`); a member is a frozen dataclass that
-joins by subclassing with a name (`class Linear(Schedule, name="linear")`). Its *spec* is the one notation used in
-the command line, in files and in checkpoints:
+A family is an abstract class (`class Schedule(Family, family="schedule")`); a member joins by subclassing with a name
+(`class Cosine(Schedule, name="cosine")`), and is a frozen dataclass where something about it can be set. Its *spec* is
+the one notation used on the command line, in files and in checkpoints:
 
     linear          vp:beta_max=20          shift:base=(vp:beta_max=10),k=3
 
@@ -45,6 +45,15 @@ class Family:
         for word in words:
             if isinstance(hints[word], type) and issubclass(hints[word], Family):
                 object.__setattr__(self, word, hints[word].of(getattr(self, word)))
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)  # a dataclass brings its own
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     @classmethod
     def of(cls, spec: str | Self) -> Self:

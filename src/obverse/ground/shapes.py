@@ -51,6 +51,15 @@ def rows(cond: Any, index: Any) -> Any:
     raise InvalidArgument(f"cond is a tensor, a dict or a tuple of tensors, or None; got {type(cond).__name__}.")
 
 
+def moved(cond: Any, device: torch.device) -> Any:
+    """The same condition on another device."""
+    if isinstance(cond, Mapping):
+        return {key: moved(value, device) for key, value in cond.items()}
+    if isinstance(cond, tuple):
+        return tuple(moved(value, device) for value in cond)
+    return cond.to(device) if isinstance(cond, Tensor) else cond
+
+
 def check_rows(cond: Any, count: int) -> None:
     """Refuse a condition that has not one row for each sample."""
     parts = cond.values() if isinstance(cond, Mapping) else cond if isinstance(cond, tuple) else (cond,)

@@ -32,7 +32,6 @@ class Metric(Family, family="metric"):
         """The distance of x from the reference y; (n *data), (m *data)."""
 
 
-@dataclass(frozen=True)
 class Frechet(Metric, name="frechet"):
     """Squared Fréchet distance between Gaussian fits: means and covariances, nothing beyond."""
 
@@ -40,7 +39,6 @@ class Frechet(Metric, name="frechet"):
         return frechet(x, y)
 
 
-@dataclass(frozen=True)
 class MMD(Metric, name="mmd"):
     """Unbiased squared maximum mean discrepancy under a Gaussian kernel as wide as the data."""
 
@@ -59,7 +57,6 @@ class SlicedW2(Metric, name="sliced-w2"):
         return sliced_w2(x, y, projections=self.projections, seed=self.seed)
 
 
-@dataclass(frozen=True)
 class Energy(Metric, name="energy"):
     """Energy distance: how much farther apart strangers are than family; nothing to tune."""
 

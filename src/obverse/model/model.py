@@ -12,7 +12,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import rows
+from obverse.ground.shapes import against, rows
 from obverse.path import Estimate, Level, Prediction, Schedule
 
 Cond: TypeAlias = Any
@@ -49,6 +49,11 @@ class Model(ABC):
         level = level if isinstance(level, Level) else self.schedule.at(level)
         return Estimate(x_t, level, self.at(level, x_t)(x_t, cond), self.face)
 
+    @property
+    def device(self) -> torch.device:
+        """Where states are best kept: with the network's parameters; the CPU where there are none."""
+        return torch.device("cpu")
+
     def on(self, schedule: Schedule | str) -> Model:
         """The same model seen on another schedule: the same noise levels, other times and scales."""
         schedule = Schedule.of(schedule)
@@ -69,6 +74,11 @@ class Around(Model):
     def face(self) -> Prediction:  # type: ignore[override]
         """The model's."""
         return self.model.face
+
+    @property
+    def device(self) -> torch.device:
+        """The model's."""
+        return self.model.device
 
 
 @dataclass(frozen=True)
@@ -99,11 +109,15 @@ class Rescheduled(Model):
         """The home face, whose row is read at the home level."""
         return SeenFrom(self.model.face, self.model.schedule)
 
+    @property
+    def device(self) -> torch.device:
+        """The model's."""
+        return self.model.device
+
     def at(self, level: Level, like: Tensor) -> Call:
         home = self.model.schedule.at_logsnr(level.logsnr)
         call = self.model.at(home, like)
-        scale = (home.r / exact(level.r)).to(like.device, like.dtype)
-        scale = scale.reshape(-1, *(1,) * (like.ndim - 1)) if scale.ndim else scale
+        scale = against(home.r / exact(level.r), like)
         return lambda x_t, cond: call(x_t * scale, cond)
 
     def on(self, schedule: Schedule | str) -> Model:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.families import Family
 from obverse.ground.numerics import Number, exact, log
-from obverse.ground.shapes import against
+from obverse.ground.shapes import against, moved
 from obverse.model.model import Call, Cond, Model
 from obverse.path import Flow, Level, Prediction, Schedule, Velocity
 
@@ -40,7 +40,6 @@ class Time(TimeInput, name="t"):
         return self.scale * level.t
 
 
-@dataclass(frozen=True)
 class DataAtOne(TimeInput, name="data-at-1"):
     """1 - t: flow-matching papers' time, in which rates (flow, velocity) have the other sign."""
 
@@ -71,7 +70,6 @@ class LogSNR(TimeInput, name="logsnr"):
         return exact(level.logsnr).clamp(-self.limit, self.limit)
 
 
-@dataclass(frozen=True)
 class LogNSR(TimeInput, name="log-nsr"):
     """log(sigma/alpha) / 4: EDM's c_noise (Karras et al. 2022, table 1)."""
 
@@ -79,7 +77,6 @@ class LogNSR(TimeInput, name="log-nsr"):
         return log(level.nsr) / 4
 
 
-@dataclass(frozen=True)
 class NSR(TimeInput, name="nsr"):
     """sigma/alpha itself: EDM's sigma, as k-diffusion and VE networks want it."""
 
@@ -108,7 +105,6 @@ class Precondition(Family, family="precondition"):
         """What the state is multiplied by before it enters."""
 
 
-@dataclass(frozen=True)
 class Unscaled(Precondition, name="none"):
     """The state as it is."""
 
@@ -126,7 +122,6 @@ class UnitVariance(Precondition, name="unit-variance"):
         return (level.alpha**2 * self.sigma_data**2 + level.sigma**2) ** -0.5
 
 
-@dataclass(frozen=True)
 class OnCircle(Precondition, name="circle"):
     """1 / r: the state on the unit circle, so that training does not depend on the schedule's scale."""
 
@@ -173,6 +168,12 @@ class Network(Model):
         self.precondition = Precondition.of(precondition)
         self.cond = cond
 
+    @property
+    def device(self) -> torch.device:
+        """That of the network's first parameter; states may live elsewhere, and are carried there and back."""
+        parameters = self.net.parameters() if isinstance(self.net, nn.Module) else iter(())
+        return next((parameter.device for parameter in parameters), torch.device("cpu"))
+
     def at(self, level: Level, like: Tensor) -> Call:
         dtype = _dtype(self.net, like)
         precise = torch.float64 if dtype == torch.float64 else torch.float32  # bf16 cannot count to 1000
@@ -181,11 +182,14 @@ class Network(Model):
             time = like.new_full(like.shape[:1], float(time), dtype=precise)
         elif time.shape != like.shape[:1]:
             raise InvalidArgument(f"{len(time)} levels for {len(like)} states: give one for all or one for each.")
-        time = time.to(like.device, precise)
-        if isinstance(self.precondition, Unscaled):
-            return lambda x_t, cond: self._run(x_t.to(dtype), time, cond).to(x_t.dtype)
-        scale = against(self.precondition(level), like)
-        return lambda x_t, cond: self._run((x_t * scale).to(dtype), time, cond).to(x_t.dtype)
+        time = time.to(self.device if isinstance(self.net, nn.Module) else like.device, precise)
+        scale = None if isinstance(self.precondition, Unscaled) else against(self.precondition(level), like)
+
+        def call(x_t: Tensor, cond: Cond = None) -> Tensor:
+            inputs = (x_t if scale is None else x_t * scale).to(time.device, dtype)
+            return self._run(inputs, time, moved(cond, time.device)).to(x_t)
+
+        return call
 
     def _run(self, x_t: Tensor, time: Tensor, cond: Cond) -> Tensor:
         if self.cond == "third":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,7 +23,6 @@ class Coupling(Family, family="coupling"):
         """
 
 
-@dataclass(frozen=True)
 class Independent(Coupling, name="independent"):
     """Every pair as it comes: diffusion and plain flow matching."""
 
@@ -32,7 +30,6 @@ class Independent(Coupling, name="independent"):
         return eps
 
 
-@dataclass(frozen=True)
 class ExactOT(Coupling, name="exact-ot"):
     """The pairing of least total squared distance within the batch: straighter paths, fewer steps.
 

@@ -86,7 +86,8 @@ class Objective:
                   cond: one row for each sample.
                   seed, step, samples: whose draws: a step of a run, and the rows within it; default 0, 1, 2 ...
         """
-        draws = {"seed": seed, "step": step, "samples": samples}
+        here = torch.arange(len(x)) if samples is None else torch.as_tensor(samples).cpu()  # levels live on the CPU
+        draws = {"seed": seed, "step": step, "samples": here}
         eps = noise.normal(x.shape, purpose="eps", dtype=x.dtype, device=x.device, **draws)  # type: ignore[arg-type]
         eps = self.coupling.pair(x, eps)
         level = self.times.level(self.times.uniforms(len(x), **draws), model.schedule)  # type: ignore[arg-type]

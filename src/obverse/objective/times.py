@@ -60,7 +60,6 @@ def _normal(u: Tensor) -> Tensor:
     return x
 
 
-@dataclass(frozen=True)
 class Uniform(OverTime, name="uniform"):
     """t uniform in (0, 1): flow matching and continuous-time diffusion as first written."""
 

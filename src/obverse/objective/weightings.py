@@ -46,7 +46,6 @@ class Plain(Weighting):
         return exact(gain(face, self.face, level)) ** 2 * torch.ones_like(exact(level.t))
 
 
-@dataclass(frozen=True)
 class FlowMSE(Plain, name="flow"):
     """Mean squared error of eps - x: flow matching; (1 + nsr)² on the noise. Source: Lipman et al. (2023)."""
 
@@ -56,7 +55,6 @@ class FlowMSE(Plain, name="flow"):
         return (1 + (-logsnr / 2).exp()) ** 2
 
 
-@dataclass(frozen=True)
 class NoiseMSE(Plain, name="noise"):
     """Mean squared error of eps: DDPM's simple loss. Source: Ho et al. (2020), equation 14."""
 
@@ -66,7 +64,6 @@ class NoiseMSE(Plain, name="noise"):
         return torch.ones_like(logsnr)
 
 
-@dataclass(frozen=True)
 class DataMSE(Plain, name="data"):
     """Mean squared error of x: a denoiser's; nsr² on the noise."""
 
@@ -76,7 +73,6 @@ class DataMSE(Plain, name="data"):
         return (-logsnr).exp()
 
 
-@dataclass(frozen=True)
 class VMSE(Weighting, name="v"):
     """Mean squared error of v on the unit circle; 1 + nsr² on the noise. Source: Salimans & Ho (2022)."""
 
@@ -131,7 +127,6 @@ class OverLogSNR(Weighting):
         return super().on(face, level, density) / density
 
 
-@dataclass(frozen=True)
 class ELBO(OverLogSNR, name="elbo"):
     """Every log-SNR alike: the negative log-likelihood bound, up to the factor 1/2. Source: Kingma et al. (2021)."""
 

@@ -24,7 +24,6 @@ class VariancePreserving(Schedule):
         return torch.ones_like(cosine)
 
 
-@dataclass(frozen=True)
 class Cosine(VariancePreserving, name="cosine"):
     """Uniform motion on the circle: theta = pi t / 2, so v is the velocity up to pi / 2 (trigonometric path).
 
@@ -128,7 +127,6 @@ class VP(VariancePreserving, name="vp"):
         return t * (self.beta_min + (self.beta_max - self.beta_min) * t / 2)
 
 
-@dataclass(frozen=True)
 class VPLinear(VariancePreserving, name="vp-linear"):
     """The linear path divided by its radius: flow matching's clock on the unit circle."""
 
@@ -151,7 +149,6 @@ class VPLinear(VariancePreserving, name="vp-linear"):
         return ((1 - t) ** 2 + t**2).sqrt()
 
 
-@dataclass(frozen=True)
 class Sqrt(VariancePreserving, name="sqrt"):
     """alpha = 1 - t with unit variance: sigma = sqrt(t (2 - t)); its velocity diverges at the data end."""
 

@@ -46,7 +46,6 @@ class Prediction(Family, family="prediction"):
         )
 
 
-@dataclass(frozen=True)
 class Data(Prediction, name="data"):
     """The clean data x (denoiser)."""
 
@@ -57,7 +56,6 @@ class Data(Prediction, name="data"):
         return level.sigma, level.alpha
 
 
-@dataclass(frozen=True)
 class Noise(Prediction, name="noise"):
     """The source eps (DDPM's epsilon)."""
 
@@ -68,7 +66,6 @@ class Noise(Prediction, name="noise"):
         return level.alpha, level.sigma
 
 
-@dataclass(frozen=True)
 class Flow(Prediction, name="flow"):
     """eps - x: flow matching's target, whatever the path (with data at t = 1 its sign flips)."""
 
@@ -79,7 +76,6 @@ class Flow(Prediction, name="flow"):
         return level.alpha + level.sigma, level.sigma
 
 
-@dataclass(frozen=True)
 class V(Prediction, name="v"):
     """alpha eps - sigma x: the velocity on the circle.
 
@@ -90,7 +86,6 @@ class V(Prediction, name="v"):
         return -level.sigma, level.alpha
 
 
-@dataclass(frozen=True)
 class Velocity(Prediction, name="velocity"):
     """alpha_dot x + sigma_dot eps: the rate of the state in t; equals flow on the linear path only."""
 
@@ -101,7 +96,6 @@ class Velocity(Prediction, name="velocity"):
         return 1.0, level.t
 
 
-@dataclass(frozen=True)
 class Score(Prediction, name="score"):
     """-eps / sigma: the gradient of the log-density of x_t."""
 

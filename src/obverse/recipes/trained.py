@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from obverse.ground.errors import CheckpointError, InvalidArgument, SingularConversion
@@ -29,8 +30,10 @@ class Trained(NamedTuple):
     step: int
 
     @classmethod
-    def open(cls, folder: str | Path) -> Trained:
+    def open(cls, folder: str | Path, device: str | None = None) -> Trained:
         """The newest valid checkpoint of a run.
+
+        Args:     device: where the network goes; default a GPU where there is one.
 
         Raises:   DataError when the folder is no run; CheckpointError when it holds no valid checkpoint.
         """
@@ -45,6 +48,7 @@ class Trained(NamedTuple):
         facts = build.Facts.from_json(config["data"])
         net = build.network(recipe, facts)
         net.load_state_dict(newest.tensors["ema"])
+        net.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return cls(run, recipe, facts, build.model(recipe, net.eval().requires_grad_(False)), newest.step)
 
     def on(self, sampling: Sampling) -> Model:
@@ -84,7 +88,7 @@ class Trained(NamedTuple):
         samples: Sequence[int] | None = None,
         watch: Callable[[Step], object] | None = None,
     ) -> Tensor:
-        """Samples in network units; (count *data). `facts.scaling.undo` brings them to the data's own.
+        """Samples in network units, on the CPU; (count *data). `facts.scaling.undo` brings them to the data's own.
 
         Args:     labels: (count,); default the classes in turn.
         """
@@ -100,4 +104,4 @@ class Trained(NamedTuple):
             samples=samples,
             microbatch=sampling.microbatch or None,
             watch=watch,
-        )
+        ).cpu()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from obverse.ground.numerics import log
@@ -10,7 +9,6 @@ from obverse.path import Level
 from obverse.sampler.solver import Combination, Solver, Trace
 
 
-@dataclass(frozen=True)
 class DPMpp2M(Solver, name="dpmpp-2m"):
     """DPM-Solver++ 2M: the data estimate, extrapolated linearly in log-SNR, integrated exactly; one call a step (T26).
 

@@ -9,7 +9,6 @@ from obverse.path import Flow, Level, Prediction, Velocity
 from obverse.sampler.solver import Combination, Solver, Trace
 
 
-@dataclass(frozen=True)
 class DDIM(Solver, name="ddim"):
     """The estimate of data and noise, put together again at the next level; exact for constant data (T23).
 

@@ -59,9 +59,8 @@ class Sampler:
         """
         table = self.tableau.on_face(model.face)
         _agree(table, model)
-        levels, last = table.levels.floats(), len(table.rows) - 1
+        levels, spent, last = table.moments, table.spent, len(table.rows) - 1
         calls = {state: (Register("o", j), model.at(levels[state], start)) for j, state in enumerate(table.reads)}
-        spent = _spent(table)
         draws = _draws(table.draws, start, seed, samples)
         held: dict[Register, Tensor] = {}
         x_t, estimate = start, Estimate(start, levels[0], start, table.face)  # replaced by the first call
@@ -78,17 +77,6 @@ class Sampler:
                 key, call = calls[n]
                 output = held[key] = call(x_t, cond)
                 estimate = Estimate(x_t, levels[n], output, table.face)
-
-
-def _spent(table: Tableau) -> list[list[Register]]:
-    """For each state, the registers that no later one needs: what is held is only what is still alive."""
-    last_use = {Register("e", n): n for n in range(len(table.rows))}
-    last_use |= {Register("o", j): state + 1 for j, state in enumerate(table.reads)}
-    last_use |= {key: n for n, row in enumerate(table.rows) for key in row}
-    spent: list[list[Register]] = [[] for _ in range(len(table.rows) + 1)]
-    for key, n in last_use.items():
-        spent[n].append(key)
-    return spent
 
 
 def _agree(table: Tableau, model: Model) -> None:
@@ -153,7 +141,7 @@ def sample(
               start: the first state, in place of fresh noise; (batch *data).
               watch: called with every Step, for bars and films; `Sampler.steps` is the same as a generator.
               dtype: of the result; states are never kept in less than float32.
-              device: where; default the model's parameters' device, if it shows them as `model.net`.
+              device: where states are kept; default where the model's parameters are.
     Returns:  samples; (batch *data).
     Raises:   UnknownName, InvalidArgument for arguments outside their range; SingularConversion when the model's
               prediction cannot start or end where the grid does; NonFinite naming the step.
@@ -183,7 +171,8 @@ def sample(
     table = solver.tableau(model.schedule, grid)
     inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
     if start is None:
-        start = noise.normal(shape, seed=seed, purpose="start", samples=samples, dtype=inner, device=device)
+        place = model.device if device is None else device
+        start = noise.normal(shape, seed=seed, purpose="start", samples=samples, dtype=inner, device=place)
         start = start * float(exact(table.levels.sigma)[0])
     elif tuple(start.shape) != tuple(shape):
         raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")

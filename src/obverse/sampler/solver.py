@@ -115,7 +115,7 @@ class Solver(Family, family="solver"):
     size (for stochastic methods: the error of the law, weak order). `obverse check` measures it.
 
     Example:
-        >>> class Mine(Solver, name="mine"):
+        >>> class Mine(Solver, name="my-ddim"):
         ...     order = 1
         ...     def step(self, trace, x_t, t, s):
         ...         e = trace.call(x_t, t)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -80,6 +81,32 @@ class Tableau:
         face = Prediction.of(face)
         if face == self.face:
             return self
+        if face not in self._faces:
+            self._faces[face] = self._changed(face)
+        return self._faces[face]
+
+    @cached_property
+    def moments(self) -> list[Level]:
+        """The level of each state, as plain floats."""
+        return self.levels.floats()
+
+    @cached_property
+    def spent(self) -> list[list[Register]]:
+        """For each state, the registers that no later one needs: what is held is only what is still alive."""
+        last_use = {Register("e", n): n for n in range(len(self.rows))}
+        last_use |= {Register("o", j): state + 1 for j, state in enumerate(self.reads)}
+        last_use |= {key: n for n, row in enumerate(self.rows) for key in row}
+        spent: list[list[Register]] = [[] for _ in range(len(self.rows) + 1)]
+        for key, n in last_use.items():
+            spent[n].append(key)
+        return spent
+
+    @cached_property
+    def _faces(self) -> dict[Prediction, Tableau]:
+        """What `on_face` has worked out: a table is frozen, so once is enough."""
+        return {}
+
+    def _changed(self, face: Prediction) -> Tableau:
         read_at = self.levels[torch.tensor(self.reads)]
         pairs = zip(*(_list(c, self.calls) for c in coefficients(face, self.face, read_at)), strict=True)
         change = {Register("o", j): pair for j, pair in enumerate(pairs)}

@@ -30,7 +30,7 @@ class Estimate:
     output: Tensor
     face: Prediction
 
-    def on(self, face: Prediction) -> Tensor:
+    def on(self, face: Prediction | str) -> Tensor:
         """The same belief in any face; SingularConversion where it does not determine it."""
         return change(self.output, self.x_t, self.level, self.face, face)
 

@@ -153,27 +153,30 @@ def _first(level: Level, *wrong: Tensor) -> Level:
     return level if anywhere.ndim == 0 else level[int(anywhere.flatten().nonzero()[0])]
 
 
-def change(value: Tensor, x_t: Tensor, level: Level, have: Prediction, want: Prediction) -> Tensor:
+def change(value: Tensor, x_t: Tensor, level: Level, have: Prediction | str, want: Prediction | str) -> Tensor:
     """A prediction in another face.
 
     Args:     value: what was predicted, in the face `have`; (batch *data).
               x_t: the state it was predicted from; (batch *data).
               level: one for all samples or one for each.
+              have, want: a name, a spec or a Prediction.
     Raises:   SingularConversion, naming the level.
     Example:
         >>> import torch; from obverse.path import Linear
         >>> x, eps, at = torch.ones(2, 3), torch.zeros(2, 3), Linear().at(0.5)
-        >>> change(eps - x, 0.5 * x, at, Flow(), Noise()).abs().max().item()
+        >>> change(eps - x, 0.5 * x, at, "flow", "noise").abs().max().item()
         0.0
     """
+    have, want = Prediction.of(have), Prediction.of(want)
     if have == want:
         return value
     on_output, on_state = coefficients(have, want, level)
     return against(on_output, value) * value + against(on_state, x_t) * x_t
 
 
-def gain(have: Prediction, want: Prediction, level: Level) -> Number:
+def gain(have: Prediction | str, want: Prediction | str, level: Level) -> Number:
     """By how much an error in `have` grows in `want`: |<X, want> / <X, have>|; no state needed (T8)."""
+    have, want = Prediction.of(have), Prediction.of(want)
     if have == want:
         return 1.0
     state: Row = (level.alpha, level.sigma)

@@ -153,22 +153,10 @@ def sample(
         >>> bool((sample(oracle, (2, 2), solver="ddim", steps=8, seed=0) == x[:2]).all())
         True
     """
-    solver, grid = Solver.of(solver), Grid.of(grid)
-    if eta is not None:
-        if "eta" not in solver.settings():
-            raise InvalidArgument(f"Solver {solver.name!r} has no eta; stochastic ones have (solver='sde').")
-        solver = replace(solver, eta=eta)  # type: ignore[type-var]
-    if steps is not None:
-        grid = grid.resized(steps)
-    if len(shape) < 2 or min(shape) < 1:
-        raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {tuple(shape)} (vectors: (64, 2)).")
-    if not dtype.is_floating_point:
-        raise InvalidArgument(f"dtype is a floating-point type, got {dtype} (torch.float32).")
-    if samples is not None and len(samples) != shape[0]:
-        raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {len(samples)}.")
-    check_rows(cond, shape[0])
+    _check(shape, dtype, cond, samples)
+    grid = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
     model = model if microbatch is None else Microbatched(model, microbatch)
-    table = solver.tableau(model.schedule, grid)
+    table = _strong(Solver.of(solver), eta).tableau(model.schedule, grid)
     inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
     if start is None:
         place = model.device if device is None else device
@@ -176,16 +164,34 @@ def sample(
         start = start * float(exact(table.levels.sigma)[0])
     elif tuple(start.shape) != tuple(shape):
         raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
+    x = start = start.to(inner)
     with torch.no_grad():
-        x = start.to(inner)
-        run = Sampler(table).steps(model, x, cond=cond, seed=seed, samples=samples)
-        for step in run:
+        for step in Sampler(table).steps(model, start, cond=cond, seed=seed, samples=samples):
             x = step.x_t
             if watch is not None:
                 watch(step)
         if not bool(x.isfinite().all()):
-            _diagnose(Sampler(table).steps(model, start.to(inner), cond=cond, seed=seed, samples=samples))
+            _diagnose(Sampler(table).steps(model, start, cond=cond, seed=seed, samples=samples))
     return x.to(dtype)
+
+
+def _check(shape: Sequence[int], dtype: torch.dtype, cond: Cond, samples: Sequence[int] | None) -> None:
+    if len(shape) < 2 or min(shape) < 1:
+        raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {tuple(shape)} (vectors: (64, 2)).")
+    if not dtype.is_floating_point:
+        raise InvalidArgument(f"dtype is a floating-point type, got {dtype} (torch.float32).")
+    if samples is not None and len(samples) != shape[0]:
+        raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {len(samples)}.")
+    check_rows(cond, shape[0])
+
+
+def _strong(solver: Solver, eta: float | None) -> Solver:
+    """The solver with the eta asked for."""
+    if eta is None:
+        return solver
+    if "eta" not in solver.settings():
+        raise InvalidArgument(f"Solver {solver.name!r} has no eta; stochastic ones have (solver='sde').")
+    return replace(solver, eta=eta)  # type: ignore[type-var]
 
 
 def _diagnose(run: Iterator[Step]) -> None:

@@ -75,6 +75,15 @@ def test_vectors_in_an_npz_are_trained_on_and_come_back_in_their_units() -> None
         assert abs(arrays["x"].mean() - 500.0) < 20.0
 
 
+def test_data_of_a_shape_that_has_no_picture_is_trained_on_and_sampled(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("fields.npz", x=np.random.default_rng(0).normal(size=(40, 2, 6, 6)))
+    each = ["--steps", "2", "--batch", "8", "--sample-every", "1"]
+    assert main(["train", "fields.npz", "--out", "run", *SMALL_UNET, *each]) == 0
+    assert "no picture of step 1" in capsys.readouterr().out
+    assert main(["sample", "run", "-n", "3", "--steps", "2", "--out", "drawn"]) == 0
+    assert shapes("drawn.npz") == (3, 2, 6, 6)
+
+
 def test_a_table_is_trained_on_and_sampled_as_a_table() -> None:
     rows = "\n".join(f"{i * 0.1},{1000 + i},5" for i in range(50))
     Path("table.csv").write_text(f"width,height,constant\n{rows}\n")

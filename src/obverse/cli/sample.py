@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,8 +94,12 @@ def write(
         arrays["label"] = labels.numpy()
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
-    across = min(16, len(facts.classes)) or None
-    files = {".png": png(sheet(x, columns=across)), ".npz": packed.getvalue(), ".gif": film(frames)}
+    files = {".npz": packed.getvalue()}
+    try:
+        files[".png"] = png(sheet(x, columns=min(16, len(facts.classes)) or None))
+        files[".gif"] = film(frames)
+    except InvalidArgument as error:  # data of a shape that has no picture has numbers all the same
+        print(f"no picture: {error}", file=sys.stderr)
     if facts.columns:
         rows = [",".join(facts.columns), *(",".join(f"{value:.9g}" for value in row) for row in raw)]
         files[".csv"] = ("\n".join(rows) + "\n").encode()

@@ -6,13 +6,16 @@ import sys
 from dataclasses import dataclass, fields, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from obverse.cli.console import Talk, parse
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import Recipe, named
+
+if TYPE_CHECKING:
+    from obverse.recipes import Fitting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +83,12 @@ def run(talk: Talk, recipe: Recipe, out: Path, resume: bool = False, threads: in
             loss = step.loss if loss == 0.0 else 0.98 * loss + 0.02 * step.loss  # a trend to look at, nothing more
             bar.to(step.step, {"loss": loss})
             if step.draws and fitting.main:
-                with step.ema.applied(fitting.net):
-                    drawn = view.sample(8 * across, Sampling(microbatch=0))
-                fitting.run.put(f"samples/step-{step.step:08d}.png", png(sheet(drawn, columns=across)))
+                try:
+                    with step.ema.applied(fitting.net):
+                        drawn = view.sample(8 * across, Sampling(microbatch=0))
+                    fitting.run.put(f"samples/step-{step.step:08d}.png", png(sheet(drawn, columns=across)))
+                except ObverseError as error:  # a picture is not worth a run
+                    talk.say(f"no picture of step {step.step}: {error}")
     if fitting.main:
         talk.result(f"trained {out}", {"run": str(out), "steps": recipe.training.steps, "loss": loss})
     return 0
@@ -97,7 +103,7 @@ def main_process() -> bool:
 
 def _default(argv: list[str]) -> Train:
     """What the options start from: a named recipe, a file, the run to go on with, or the plain defaults."""
-    words = parse_known(argv)
+    words = _parse_known(argv)
     if words.recipe and words.config:
         raise InvalidArgument("--recipe and --config both name a starting point; give one.")
     base = Recipe()
@@ -112,7 +118,7 @@ def _default(argv: list[str]) -> Train:
     return Train(**{f.name: getattr(base, f.name) for f in fields(Recipe)})
 
 
-def parse_known(argv: list[str]) -> Any:
+def _parse_known(argv: list[str]) -> Any:
     """The few words that decide what the others default to."""
     import argparse
 
@@ -129,15 +135,12 @@ def free(folder: Path) -> Path:
     return next(path for path in chain([folder], numbered) if not path.exists())
 
 
-Parts = Annotated[Any, "what fit returns"]
-
-
 def _reading(bar: Any, done: int, total: int) -> None:
     bar.total = total
     bar.to(done)
 
 
-def _net(fitting: Parts) -> str:
+def _net(fitting: Fitting) -> str:
     from obverse.nets import cost
 
     return f"{type(fitting.net).__name__}: {cost(fitting.net, fitting.facts.shape)}"

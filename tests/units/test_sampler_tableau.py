@@ -158,13 +158,13 @@ def test_a_table_survives_its_file_to_the_last_digit(solver: str, path: Schedule
 @pytest.mark.parametrize("text", ["hello", "[]", "{}", '{"obverse-tableau": 999}', "\x00\xff"])
 def test_another_file_is_no_table(text: str, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(text, encoding="latin-1")
-    with pytest.raises(InvalidArgument, match=r"other\.json is no tableau of format 1"):
+    with pytest.raises(InvalidArgument, match=r"other\.json is no tableau of format 2"):
         Tableau.load(tmp_path / "other.json")
 
 
 def test_a_file_is_json_with_a_version(tmp_path: Path) -> None:
     SDE().tableau("linear", "uniform:steps=2").save(tmp_path / "table.json")
-    assert json.loads((tmp_path / "table.json").read_text())["obverse-tableau"] == 1
+    assert json.loads((tmp_path / "table.json").read_text())["obverse-tableau"] == 2
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 100])

@@ -85,7 +85,7 @@ class Level:
 
     def floats(self) -> list[Level]:
         """The moments one by one, as plain floats: what solvers are written in."""
-        columns = (exact(getattr(self, field.name)).tolist() for field in fields(self))
+        columns = (exact(getattr(self, field.name)).reshape(-1).tolist() for field in fields(self))
         return [Level(*row) for row in zip(*columns, strict=True)]
 
     def __str__(self) -> str:

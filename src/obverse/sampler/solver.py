@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.families import Family
 from obverse.path import Data, Level, Noise, Prediction, Schedule, V, coefficients, join
 from obverse.sampler.grids import Grid
-from obverse.sampler.tableau import Register, Row, Tableau
+from obverse.sampler.tableau import Register, Row, Span, Tableau
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,22 @@ class Guess:
 class Trace:
     """A run on symbols: hands out states, guesses and draws, and writes down how they depend on each other.
 
-    Args:     start: the level of the first state.
+    Args:     schedule: the path, for levels between those of the grid.
+              levels: the grid, noise first, as plain floats.
+    Attributes:
+              number: which step is being taken, from 0; `total` of them.
+              guesses: what was called so far, in order.
+              notes: what a method wants to remember from step to step.
     """
 
-    def __init__(self, start: Level) -> None:
-        self._levels: list[Level] = [start]
+    def __init__(self, schedule: Schedule, levels: Sequence[Level]) -> None:
+        self.schedule, self.total, self.number = schedule, len(levels) - 1, 0
+        self._levels: list[Level] = [levels[0]]
         self._rows: list[Row] = [{}]
         self._reads: list[int] = []
-        self._draws = 0
+        self._spans: list[Span] = []
         self.guesses: list[Guess] = []
+        self.notes: dict[str, Any] = {}
 
     @property
     def start(self) -> Combination:
@@ -98,14 +106,26 @@ class Trace:
         self.guesses.append(guess)
         return guess
 
-    def draw(self) -> Combination:
-        """A fresh standard normal."""
-        self._draws += 1
-        return Combination({Register("xi", self._draws - 1): 1.0})
+    def draw(self, t: Level | None = None, s: Level | None = None) -> Combination:
+        """A standard normal, independent of all others.
+
+        Args:     t, s: between two levels it is what the sample's one Brownian path does there, so that a finer grid
+                  sees the same path (T35); without them it is a draw of its own.
+        """
+        self._spans.append(None if t is None or s is None else (float(t.theta), float(s.theta)))
+        return Combination({Register("xi", len(self._spans) - 1): 1.0})
+
+    def between(self, t: Level, s: Level, share: float) -> Level:
+        """The level that lies a share of the way from t to s in log-SNR; both ends need signal and noise."""
+        return self.at((1 - share) * float(t.logsnr) + share * float(s.logsnr))
+
+    def at(self, logsnr: float) -> Level:
+        """The level with a log-SNR, as plain floats."""
+        return self.schedule.at_logsnr(logsnr).floats()[0]
 
     def tableau(self) -> Tableau:
         """What was written down."""
-        return Tableau(join(*self._levels), tuple(self._rows), tuple(self._reads), V())
+        return Tableau(join(*self._levels), tuple(self._rows), tuple(self._reads), V(), tuple(self._spans))
 
 
 class Solver(Family, family="solver"):
@@ -136,7 +156,8 @@ class Solver(Family, family="solver"):
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         """x_s from x_t, s cleaner than t.
 
-        Args:     trace: makes calls (`trace.call(x_t, t)`), further states, draws; remembers `trace.guesses`.
+        Args:     trace: makes calls (`trace.call(x_t, t)`), further states, draws and levels in between; remembers
+                  `trace.guesses` and whatever is put into `trace.notes`.
                   x_t: the state at t.
                   t, s: the levels, as plain floats; sigma_s may be 0 and alpha_t may be 0.
         """
@@ -146,9 +167,10 @@ class Solver(Family, family="solver"):
 
         Raises:   InvalidArgument for a grid that does not fall; SingularConversion where a step cannot be taken.
         """
-        levels = Grid.of(grid).levels(Schedule.of(schedule)).floats()
-        trace = Trace(levels[0])
+        schedule = Schedule.of(schedule)
+        levels = Grid.of(grid).levels(schedule).floats()
+        trace = Trace(schedule, levels)
         x_t = trace.start
-        for t, s in pairwise(levels):
+        for trace.number, (t, s) in enumerate(pairwise(levels)):
             x_t = trace.state(self.step(trace, x_t, t, s), s)
         return trace.tableau()

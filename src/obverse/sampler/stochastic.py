@@ -34,4 +34,4 @@ class SDE(Solver, name="sde"):
         kept = (s.sigma * t.alpha / (s.alpha * t.sigma)) ** (self.eta**2)
         x_s: Combination = s.alpha * e.data + s.sigma * kept * e.noise
         fresh = s.sigma * math.sqrt((1 - kept) * (1 + kept))
-        return x_s + fresh * trace.draw() if fresh > 0 else x_s
+        return x_s + fresh * trace.draw(t, s) if fresh > 0 else x_s

@@ -22,7 +22,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.path import Level, Prediction, V, coefficients
 
-FORMAT = 1  # of the JSON file
+FORMAT = 2  # of the JSON file
 SAME = 1e-11  # canonical entries are of order 1; a thousand steps of float64 stay well below
 
 
@@ -34,6 +34,7 @@ class Register(NamedTuple):
 
 
 Row = Mapping[Register, float]
+Span = tuple[float, float] | None  # of a draw: between which angles it is the Brownian path; None: a draw of its own
 
 
 class Canonical(NamedTuple):
@@ -56,12 +57,14 @@ class Tableau:
               rows: for each state, the combination of earlier registers it is (the start's is empty).
               reads: which state each call reads, in order.
               face: what the outputs are.
+              spans: for each draw, where on the Brownian path it lies.
     """
 
     levels: Level
     rows: tuple[Row, ...]
     reads: tuple[int, ...]
     face: Prediction
+    spans: tuple[Span, ...] = ()
 
     @property
     def calls(self) -> int:
@@ -71,7 +74,7 @@ class Tableau:
     @property
     def draws(self) -> int:
         """Normal draws a run makes, each of the state's shape."""
-        return 1 + max((key.place for row in self.rows for key in row if key.kind == "xi"), default=-1)
+        return len(self.spans)
 
     def on_face(self, face: Prediction | str) -> Tableau:
         """The same algorithm fed with another prediction: o_j = u_j o'_j + w_j e_j, substituted (T38).
@@ -181,7 +184,7 @@ class Tableau:
         levels = [_list(getattr(self.levels, name), len(self.rows)) for name in _LEVEL]
         rows = [[[*key, number] for key, number in row.items()] for row in self.rows]
         file = {"obverse-tableau": FORMAT, "face": self.face.spec, "reads": self.reads, "levels": levels, "rows": rows}
-        Path(path).write_text(json.dumps(file, indent=None))
+        Path(path).write_text(json.dumps(file | {"spans": self.spans}))
 
     @staticmethod
     def load(path: str | Path) -> Tableau:
@@ -198,7 +201,8 @@ class Tableau:
             raise InvalidArgument(f"{path} is no tableau of format {FORMAT}: found {version}.")
         levels = Level(*(torch.tensor(column, dtype=torch.float64) for column in file["levels"]))
         rows = tuple({Register(kind, index): number for kind, index, number in row} for row in file["rows"])
-        return Tableau(levels, rows, tuple(file["reads"]), Prediction.of(file["face"]))
+        spans = tuple(None if span is None else (span[0], span[1]) for span in file["spans"])
+        return Tableau(levels, rows, tuple(file["reads"]), Prediction.of(file["face"]), spans)
 
 
 _LEVEL = ("t", "alpha", "sigma", "alpha_dot", "sigma_dot")

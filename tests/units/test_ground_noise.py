@@ -154,3 +154,23 @@ def test_permutations_are_evenly_spread() -> None:
 def test_as_many_samples_are_named_as_there_are_rows(samples: list[int]) -> None:
     with pytest.raises(InvalidArgument, match=r"samples names every row once: expected 2"):
         noise.normal((2, 3), seed=0, purpose="test", samples=samples)
+
+
+def test_grained_draws_are_standard_multiples_of_two_to_the_minus_16() -> None:
+    draws = noise.grained((4000, 3), seed=2, purpose="test", steps=range(10)).double()
+    assert torch.equal(draws * 2**16, (draws * 2**16).round())
+    assert stats.kstest(draws.flatten().numpy(), "norm").pvalue > 1e-3
+    assert float((draws**4).mean()) == pytest.approx(3, abs=0.15)
+    off = torch.corrcoef(draws.flatten(2).permute(0, 2, 1).reshape(30, 4000)) - torch.eye(30)
+    assert float(off.abs().max()) < 5.5 / 4000**0.5
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_grained_draws_belong_to_seed_purpose_step_and_sample(count: int) -> None:
+    whole = noise.grained((9, count), seed=2, purpose="test", steps=range(6))
+    assert torch.equal(
+        noise.grained((2, count), seed=2, purpose="test", steps=range(3, 5), samples=[8, 1])[1], whole[4, [8, 1]]
+    )
+    assert len(set(whole[..., 0].flatten().tolist())) > 50
+    assert not torch.equal(noise.grained((9, count), seed=3, purpose="test", steps=range(6)), whole)
+    assert not torch.equal(noise.grained((9, count), seed=2, purpose="other", steps=range(6)), whole)

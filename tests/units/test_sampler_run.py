@@ -47,9 +47,9 @@ def test_the_global_generator_is_neither_read_nor_moved() -> None:
 
 @pytest.mark.parametrize("block", [1, 16, 33, 10**9])
 def test_draws_made_ahead_are_the_same_draws(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = draws(solver="sde", steps=9)
-    monkeypatch.setattr("obverse.sampler.run.BLOCK", block)
-    assert torch.equal(draws(solver="sde", steps=9), usual)
+    usual = draws(solver="sde", steps=40)
+    monkeypatch.setattr("obverse.sampler.brownian.BLOCK", block)
+    assert torch.equal(draws(solver="sde", steps=40), usual)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

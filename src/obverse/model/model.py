@@ -39,6 +39,14 @@ class Model(ABC):
                   like: a state with the shape, dtype and device of those to come.
         """
 
+    def along(self, levels: Level, like: Tensor) -> list[Call]:
+        """The model at every level of a run, one after the other.
+
+        Args:     levels: moments in the order in which they are visited.
+                  like: as of `at`.
+        """
+        return [self.at(level, like) for level in levels.floats()]
+
     def __call__(self, x_t: Tensor, level: Level | Tensor | float, cond: Cond = None) -> Estimate:
         """The estimate at (x_t, level).
 

@@ -176,18 +176,36 @@ class Network(Model):
 
     def at(self, level: Level, like: Tensor) -> Call:
         dtype = _dtype(self.net, like)
-        precise = torch.float64 if dtype == torch.float64 else torch.float32  # bf16 cannot count to 1000
-        time = self.time(level)
-        if not isinstance(time, Tensor) or time.ndim == 0:
-            time = like.new_full(like.shape[:1], float(time), dtype=precise)
+        time = self._told(level, like, dtype)
+        if time.ndim == 0:
+            time = time.expand(len(like)).contiguous()
         elif time.shape != like.shape[:1]:
             raise InvalidArgument(f"{len(time)} levels for {len(like)} states: give one for all or one for each.")
-        time = time.to(self.device if isinstance(self.net, nn.Module) else like.device, precise)
+        return self._call(level, time, like, dtype)
+
+    def along(self, levels: Level, like: Tensor) -> list[Call]:
+        dtype = _dtype(self.net, like)
+        times = self._told(levels, like, dtype)[:, None].expand(-1, len(like)).contiguous()  # one transfer for all
+        plain = isinstance(self.precondition, Unscaled)  # then nothing else depends on the level
+        each = [levels] * len(times) if plain else levels.floats()
+        return [self._call(*at, like, dtype) for at in zip(each, times.unbind(), strict=True)]
+
+    def _told(self, level: Level, like: Tensor, dtype: torch.dtype) -> Tensor:
+        """The network's time, where and as precisely as it wants it."""
+        precise = torch.float64 if dtype == torch.float64 else torch.float32  # bf16 cannot count to 1000
+        return exact(self.time(level)).to(self.device if isinstance(self.net, nn.Module) else like.device, precise)
+
+    def _call(self, level: Level, time: Tensor, like: Tensor, dtype: torch.dtype) -> Call:
+        device, run = time.device, self._run
         scale = None if isinstance(self.precondition, Unscaled) else against(self.precondition(level), like)
+        as_it_is = dtype == like.dtype and device == like.device
 
         def call(x_t: Tensor, cond: Cond = None) -> Tensor:
-            inputs = (x_t if scale is None else x_t * scale).to(time.device, dtype)
-            return self._run(inputs, time, moved(cond, time.device)).to(x_t)
+            inputs = x_t if scale is None else x_t * scale
+            if not as_it_is:
+                inputs = inputs.to(device, dtype)
+            out = run(inputs, time, cond if cond is None else moved(cond, device))
+            return out if out.dtype == x_t.dtype and as_it_is else out.to(x_t)
 
         return call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -14,12 +15,12 @@ from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import check_rows
 from obverse.model import Cond, Microbatched, Model
-from obverse.path import Estimate, Level
+from obverse.path import Estimate, Level, Schedule
+from obverse.sampler import brownian
 from obverse.sampler.grids import Grid
+from obverse.sampler.program import Loose, Matrix, Memory, Program
 from obverse.sampler.solver import Solver
-from obverse.sampler.tableau import Register, Row, Tableau
-
-BLOCK = 2**18  # normals drawn ahead at once: 1 MiB of float32
+from obverse.sampler.tableau import Tableau
 
 
 class Step(NamedTuple):
@@ -57,56 +58,64 @@ class Sampler:
                   cond: handed to the model at every call.
                   seed, samples: whose draws stochastic methods make; samples names the rows, default 0, 1, 2 ...
         """
+        yield from self._run(model, start, cond, seed, samples, every=True)
+
+    def end(
+        self, model: Model, start: Tensor, *, cond: Cond = None, seed: int = 0, samples: Sequence[int] | None = None
+    ) -> Tensor:
+        """The last state only, with nothing made for the others; arguments as of `steps`."""
+        *_, last = self._run(model, start, cond, seed, samples, every=False)
+        return last.x_t
+
+    def _run(
+        self, model: Model, start: Tensor, cond: Cond, seed: int, samples: Sequence[int] | None, every: bool
+    ) -> Iterator[Step]:
+        """The one loop: draws, states, call; group after group."""
         table = self.tableau.on_face(model.face)
-        _agree(table, model)
-        levels, spent, last = table.moments, table.spent, len(table.rows) - 1
-        calls = {state: (Register("o", j), model.at(levels[state], start)) for j, state in enumerate(table.reads)}
-        draws = _draws(table.draws, start, seed, samples)
-        held: dict[Register, Tensor] = {}
-        x_t, estimate = start, Estimate(start, levels[0], start, table.face)  # replaced by the first call
-        for n, row in enumerate(table.rows):
-            if n:
-                held.update((key, next(draws)) for key in row if key.kind == "xi")
-                x_t = combine(row, held)
-            held[Register("e", n)] = x_t
-            for key in spent[n]:
-                del held[key]
-            if n:
-                yield Step(n, last, levels[n], x_t, estimate)
-            if n in calls:
-                key, call = calls[n]
-                output = held[key] = call(x_t, cond)
-                estimate = Estimate(x_t, levels[n], output, table.face)
+        _agree(table, model.schedule)
+        program, levels, last = table.program, table.moments, len(table.rows) - 1
+        memory = memory_for(program, start, model)
+        calls = model.along(table.called, start)
+        spans = [table.spans[m] for m in program.draws]
+        draws = brownian.draws(spans, start, seed=seed, samples=samples)
+        estimate = Estimate(start, levels[0], start, table.face)  # replaced by the first call
+        for number, group in enumerate(program.groups):
+            for slot in group.draws:
+                memory.put(slot, next(draws))
+            states = memory.states(number) if number else [start]
+            for place, slot in group.kept:
+                memory.put(slot, states[place])
+            if every or group.call is None:
+                for n, x_t in zip(group.states, map(memory.own, states), strict=True):
+                    if n:
+                        yield Step(n, last, levels[n], x_t, estimate)
+            if group.call is not None:
+                output = calls[group.call](states[-1], cond)
+                memory.put(group.output, output)
+                if every:
+                    estimate = Estimate(memory.own(states[-1]), levels[group.states[-1]], output, table.face)
 
 
-def _agree(table: Tableau, model: Model) -> None:
+def memory_for(program: Program, like: Tensor, model: Model) -> Memory:
+    """The faster memory where products of float32 are what they seem and no gradient is asked for."""
+    exactly = like.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
+    if like.device.type == "cpu" and exactly and not torch.is_grad_enabled() and not isinstance(model, Microbatched):
+        return Matrix(program, like)
+    return Loose(program)
+
+
+def _agree(table: Tableau, schedule: Schedule) -> None:
     """Refuse to run a table on a model of another schedule: it would run, and be wrong."""
-    called, schedule = table.levels[torch.tensor(table.reads)], model.schedule
+    if any(schedule is known for known in table.agreed):
+        return
+    called = table.called
     for mine, its in ((called.alpha, schedule.alpha), (called.sigma, schedule.sigma)):
         if not torch.allclose(exact(mine), its(exact(called.t)), rtol=1e-6, atol=1e-6):
             raise InvalidArgument(
-                f"This table is of another schedule than the model's, {model.schedule.label}: make it with "
+                f"This table is of another schedule than the model's, {schedule.label}: make it with "
                 f"solver.tableau(model.schedule, grid), or run model.on(schedule)."
             )
-
-
-def combine(row: Row, held: dict[Register, Tensor]) -> Tensor:
-    """The linear combination of the held registers that a row names."""
-    total: Tensor | None = None
-    for key, number in row.items():
-        total = held[key] * number if total is None else total.add_(held[key], alpha=number)
-    assert total is not None
-    return total
-
-
-def _draws(count: int, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
-    """The draws of a run in order, made in blocks."""
-    block = max(1, BLOCK // max(1, like.numel()))
-    for first in range(0, count, block):
-        steps = range(first, min(first + block, count))
-        yield from noise.normal(
-            like.shape, seed=seed, purpose="solver", step=steps, samples=samples, dtype=like.dtype, device=like.device
-        )
+    table.agreed.append(schedule)
 
 
 def sample(
@@ -156,7 +165,7 @@ def sample(
     _check(shape, dtype, cond, samples)
     grid = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
     model = model if microbatch is None else Microbatched(model, microbatch)
-    table = _strong(Solver.of(solver), eta).tableau(model.schedule, grid)
+    table = _tableau(_strong(Solver.of(solver), eta), model.schedule, grid)
     inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
     if start is None:
         place = model.device if device is None else device
@@ -166,13 +175,21 @@ def sample(
         raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
     x = start = start.to(inner)
     with torch.no_grad():
-        for step in Sampler(table).steps(model, start, cond=cond, seed=seed, samples=samples):
-            x = step.x_t
-            if watch is not None:
+        if watch is None:
+            x = Sampler(table).end(model, start, cond=cond, seed=seed, samples=samples)
+        else:
+            for step in Sampler(table).steps(model, start, cond=cond, seed=seed, samples=samples):
+                x = step.x_t
                 watch(step)
         if not bool(x.isfinite().all()):
             _diagnose(Sampler(table).steps(model, start, cond=cond, seed=seed, samples=samples))
     return x.to(dtype)
+
+
+@lru_cache(maxsize=32)
+def _tableau(solver: Solver, schedule: Schedule, grid: Grid) -> Tableau:
+    """Made once: a table does not depend on model, batch or seed."""
+    return solver.tableau(schedule, grid)
 
 
 def _check(shape: Sequence[int], dtype: torch.dtype, cond: Cond, samples: Sequence[int] | None) -> None:

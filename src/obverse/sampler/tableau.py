@@ -9,31 +9,23 @@ exactly when their canonical forms agree.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.path import Level, Prediction, V, coefficients
+from obverse.path import Level, Prediction, Schedule, V, coefficients
+from obverse.sampler.program import ROUNDING, Program, Register, Row, compiled
 
 FORMAT = 2  # of the JSON file
 SAME = 1e-11  # canonical entries are of order 1; a thousand steps of float64 stay well below
 
 
-class Register(NamedTuple):
-    """A number the loop holds: state e, output o or draw xi, by index."""
-
-    kind: Literal["e", "o", "xi"]
-    place: int
-
-
-Row = Mapping[Register, float]
 Span = tuple[float, float] | None  # of a draw: between which angles it is the Brownian path; None: a draw of its own
 
 
@@ -94,15 +86,19 @@ class Tableau:
         return self.levels.floats()
 
     @cached_property
-    def spent(self) -> list[list[Register]]:
-        """For each state, the registers that no later one needs: what is held is only what is still alive."""
-        last_use = {Register("e", n): n for n in range(len(self.rows))}
-        last_use |= {Register("o", j): state + 1 for j, state in enumerate(self.reads)}
-        last_use |= {key: n for n, row in enumerate(self.rows) for key in row}
-        spent: list[list[Register]] = [[] for _ in range(len(self.rows) + 1)]
-        for key, n in last_use.items():
-            spent[n].append(key)
-        return spent
+    def called(self) -> Level:
+        """The levels of the calls, in order."""
+        return self.levels[torch.tensor(self.reads, dtype=torch.long)]
+
+    @cached_property
+    def agreed(self) -> list[Schedule]:
+        """Schedules that the levels were found to lie on."""
+        return []
+
+    @cached_property
+    def program(self) -> Program:
+        """The table as the loop runs it."""
+        return compiled(self.rows, self.reads)
 
     @cached_property
     def _faces(self) -> dict[Prediction, Tableau]:
@@ -110,19 +106,17 @@ class Tableau:
         return {}
 
     def _changed(self, face: Prediction) -> Tableau:
-        read_at = self.levels[torch.tensor(self.reads)]
-        pairs = zip(*(_list(c, self.calls) for c in coefficients(face, self.face, read_at)), strict=True)
+        pairs = zip(*(_list(c, self.calls) for c in coefficients(face, self.face, self.called)), strict=True)
         change = {Register("o", j): pair for j, pair in enumerate(pairs)}
 
         def changed(row: Row) -> Row:
-            new: dict[Register, float] = {}
+            new: dict[Register, list[float]] = {}
             for key, number in row.items():
                 on_output, on_state = change.get(key, (1.0, 0.0))
-                new[key] = new.get(key, 0.0) + number * on_output
+                new.setdefault(key, []).append(number * on_output)
                 if on_state:
-                    state = Register("e", self.reads[key.place])
-                    new[state] = new.get(state, 0.0) + number * on_state
-            return new
+                    new.setdefault(Register("e", self.reads[key.place]), []).append(number * on_state)
+            return {key: sum(parts) for key, parts in new.items() if not _cancel(parts)}
 
         return replace(self, rows=tuple(map(changed, self.rows)), face=face)
 
@@ -203,6 +197,11 @@ class Tableau:
         rows = tuple({Register(kind, index): number for kind, index, number in row} for row in file["rows"])
         spans = tuple(None if span is None else (span[0], span[1]) for span in file["spans"])
         return Tableau(levels, rows, tuple(file["reads"]), Prediction.of(file["face"]), spans)
+
+
+def _cancel(parts: list[float]) -> bool:
+    """Whether numbers sum to 0 in exact arithmetic, as far as can be told: a register less to hold."""
+    return abs(sum(parts)) <= ROUNDING * sum(map(abs, parts))
 
 
 _LEVEL = ("t", "alpha", "sigma", "alpha_dot", "sigma_dot")

@@ -1,0 +1,99 @@
+"""One Brownian path for each sample, whatever the number of steps (T35).
+
+White noise in the clock u = sqrt(theta / (pi/2)) is written in cosines: xi_i = sum_k Q_ik Z_k with Z_k standard normal,
+the same for every table, and Q the orthonormal columns nearest to what the cosines, lowest first, are on the steps of
+the table. So draws are exactly independent and standard on every grid, and a finer grid sees the same path in finer
+detail, at one draw a step and without a tree. Beyond MODES steps the rest is made of draws zeta of the steps' own,
+xi = Q (Z - Q' zeta) + zeta, which is standard again.
+
+Numbers are multiples of powers of two, so that float64 sums are exact in any order: bits do not depend on the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from obverse.ground import noise
+from obverse.sampler.tableau import Span
+
+MODES = 64  # cosines that all grids share
+FINE = 2.0**20  # denominator of Q: with draws below 8 in units of 2^-16, sums of 2^13 terms are exact
+BLOCK = 2**18  # normals made at once: 1 MiB of float32
+
+
+def draws(spans: Sequence[Span], like: Tensor, *, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
+    """The draws of a run, in order, each of the shape, dtype and device of a state.
+
+    Args:     spans: for each draw, between which angles it is the Brownian path, or None for a draw of its own.
+              like: a state; (batch *data).
+              seed, samples: whose draws; samples names the rows, default 0, 1, 2 ...
+    """
+    on = _on_path(spans)
+    path = _path([span for span, yes in zip(spans, on, strict=True) if span and yes], like, seed, samples)
+    own = (row for rows in _blocks("solver", len(on) - sum(on), like, seed, samples) for row in rows.to(like))
+    for yes in on:
+        yield next(path) if yes else next(own)
+
+
+def _on_path(spans: Sequence[Span]) -> list[bool]:
+    """Which draws lie on the path: one that lies where another has lain is a draw of its own."""
+    low, high, on = math.inf, -math.inf, []
+    for span in spans:
+        a, b = sorted(span) if span else (0.0, 0.0)
+        slack = 1e-9 * (b - a)
+        on.append(a < b and (b <= low + slack or a >= high - slack))
+        if on[-1]:
+            low, high = min(low, a), max(high, b)
+    return on
+
+
+def _path(spans: list[tuple[float, float]], like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
+    if not spans:
+        return
+    count, size = len(spans), like.numel()
+    mixing = modes(tuple(spans)).to(like.device)
+    shared = next(_blocks("path", mixing.shape[1], like, seed, samples, whole=True)).reshape(-1, size)
+    if count > MODES:
+        first, seen = 0, torch.zeros_like(shared, dtype=torch.float64)
+        for rows in _blocks("rest", count, like, seed, samples):
+            seen += mixing[first : first + len(rows)].T @ rows.reshape(-1, size).double()
+            first += len(rows)
+        shared = noise.grain(shared - seen).float()
+    rest = _blocks("rest", count, like, seed, samples) if count > MODES else None
+    step = max(1, BLOCK // size)
+    for first in range(0, count, step):
+        rows = mixing[first : first + step] @ shared.double()
+        if rest is not None:
+            rows += next(rest).reshape(-1, size)
+        yield from rows.to(like.dtype).reshape(-1, *like.shape).unbind()
+
+
+@lru_cache(maxsize=64)
+def modes(spans: tuple[tuple[float, float], ...]) -> Tensor:
+    """Q: what the shared cosines are on the steps of a table; orthonormal columns, (draws, at most MODES).
+
+    Args:     spans: the angles between which each draw lies.
+    """
+    u = (torch.tensor(spans, dtype=torch.float64) / (math.pi / 2)).sqrt().sort(1).values
+    width = u.diff(dim=1)
+    k = torch.arange(1, min(MODES, len(spans)), dtype=torch.float64) * math.pi
+    waves = math.sqrt(2) / k * ((k * u[:, 1:]).sin() - (k * u[:, :1]).sin())
+    basis = torch.cat([width, waves], 1) / width.sqrt()
+    q, r = torch.linalg.qr(basis)
+    mixing: Tensor = (q * r.diagonal().sign() * FINE).round() / FINE
+    return mixing
+
+
+def _blocks(
+    purpose: str, count: int, like: Tensor, seed: int, samples: Sequence[int] | None, whole: bool = False
+) -> Iterator[Tensor]:
+    """Draws in order, some at a time, as float32 multiples of 2^-16; (some batch *data)."""
+    size = count if whole else max(1, BLOCK // max(1, like.numel()))
+    for first in range(0, count, size):
+        steps = range(first, min(first + size, count))
+        yield noise.grained(like.shape, seed=seed, purpose=purpose, steps=steps, samples=samples, device=like.device)

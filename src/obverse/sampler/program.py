@@ -1,0 +1,216 @@
+"""A table as the loop runs it: which registers share a place in memory, and what is worked out in one go.
+
+Registers live in a few slots, each handed on when its register has been used for the last time. All states between two
+calls are worked out together, by one small product of a matrix of numbers with the slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Register(NamedTuple):
+    """A number the loop holds: state e, output o or draw xi, by index."""
+
+    kind: Literal["e", "o", "xi"]
+    place: int
+
+
+Row = Mapping[Register, float]
+UNUSED, PASSED = -1, -2  # where an output goes that nothing needs, or that only the next state does
+ROUNDING = 2.0**-50  # of a coefficient that is 1 in exact arithmetic
+
+
+class Group(NamedTuple):
+    """The states from one call to the next, and the call made at the last of them.
+
+    states: which. draws: slots that draws are put into first. weights: (states, slots). kept: (place in the group,
+    slot) put in after. nudge: instead of all these, (slot, b): what is in the slot, plus b times the output just made,
+    is the new state. call: which call follows, None at the end. output: the slot of what it says.
+    """
+
+    states: range
+    draws: tuple[int, ...] = ()
+    weights: tuple[Any, ...] = ()
+    kept: tuple[tuple[int, int], ...] = ()
+    nudge: tuple[int, float] | None = None
+    call: int | None = None
+    output: int = UNUSED
+
+
+@dataclass(frozen=True)
+class Program:
+    """A table, ready for the loop.
+
+    slots: what a run holds besides the states being made, `width` of them at most. draws: in the order of their use.
+    """
+
+    slots: int
+    width: int
+    draws: tuple[int, ...]
+    groups: tuple[Group, ...]
+
+    @cached_property
+    def numbers(self) -> Tensor:
+        """The weights of all groups, one below the other; (states, slots)."""
+        rows = [[row.get(i, 0.0) for i in range(self.slots)] for group in self.groups for row in group.weights]
+        return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), self.slots)
+
+
+def compiled(rows: Sequence[Row], reads: Sequence[int]) -> Program:
+    """The program of a table: liveness, then slots, then numbers."""
+    spans = [range(a + 1, b + 1) for a, b in pairwise([-1, *sorted({0, *reads, len(rows) - 1})])]
+    needs = [_substituted(rows, states) for states in spans]
+    last = {key: g for g, group in enumerate(needs) for row in group for key in row}
+    call_of = {state: j for j, state in enumerate(reads)}
+    calls = [call_of.get(states[-1]) for states in spans]
+    nudges = [None, *(_nudge(needs[g], calls[g - 1], last, g) for g in range(1, len(spans)))]
+    slots, drawn, groups = _Slots(), list[int](), list[Group]()
+    for g, (states, need, nudge, call) in enumerate(zip(spans, needs, nudges, calls, strict=True)):
+        if nudge is not None:
+            group = Group(states, nudge=(slots.pass_on(nudge[0], Register("e", states[0])), nudge[1]), call=call)
+        else:
+            fresh = sorted({key for row in need for key in row if key.kind == "xi" and key not in slots.of})
+            drawn += [key.place for key in fresh]
+            draws = tuple(slots.take(key) for key in fresh)
+            weights = tuple({slots.of[key]: number for key, number in row.items()} for row in need)
+            slots.free(key for key in list(slots.of) if last.get(key, g) <= g)
+            born = ((i, Register("e", n)) for i, n in enumerate(states))
+            kept = tuple((i, slots.take(key)) for i, key in born if last.get(key, -1) > g)
+            group = Group(states, draws, weights, kept, call=call)
+        if call is not None and (key := Register("o", call)) in last:
+            group = group._replace(output=PASSED if nudges[g + 1] else slots.take(key))
+        groups.append(group)
+    return Program(slots.count, max(map(len, spans)), tuple(drawn), tuple(groups))
+
+
+def _nudge(need: Sequence[Row], call: int | None, last: Row, g: int) -> tuple[Register, float] | None:
+    """The one state before and the multiple of the output just made, where a group is no more than that."""
+    output = Register("o", -1 if call is None else call)
+    if len(need) != 1 or len(need[0]) != 2 or output not in need[0] or last[output] != g:
+        return None
+    (state,) = need[0].keys() - {output}
+    alone = state.kind == "e" and last[state] == g and abs(need[0][state] - 1) <= ROUNDING
+    return (state, need[0][output]) if alone else None
+
+
+class _Slots:
+    """Places in memory, taken, passed on and freed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.of: dict[Register, int] = {}
+        self._free: list[int] = []
+
+    def take(self, key: Register) -> int:
+        if not self._free:
+            self._free.append(self.count)
+            self.count += 1
+        self.of[key] = self._free.pop()
+        return self.of[key]
+
+    def pass_on(self, old: Register, new: Register) -> int:
+        self.of[new] = self.of.pop(old)
+        return self.of[new]
+
+    def free(self, keys: Iterable[Register]) -> None:
+        self._free.extend(self.of.pop(key) for key in keys)
+
+
+def _substituted(rows: Sequence[Row], states: range) -> list[Row]:
+    """The rows of a group in terms of what was there before it; the start, which is given, has none."""
+    own: dict[Register, Row] = {}
+    for n in states:
+        total: dict[Register, float] = {}
+        for key, number in rows[n].items():
+            for inner, share in own.get(key, {key: 1.0}).items():
+                total[inner] = total.get(inner, 0.0) + number * share
+        own[Register("e", n)] = total
+    return [row for row in own.values() if row]
+
+
+def combine(row: Row, held: Mapping[Register, Tensor]) -> Tensor:
+    """The linear combination of held registers that a row names."""
+    return torch.stack([held[key] * number for key, number in row.items()]).sum(0)
+
+
+class Memory(Protocol):
+    """Where a run keeps its registers."""
+
+    def put(self, slot: int, value: Tensor) -> None:
+        """Keep a value in a slot; UNUSED and PASSED are no slots."""
+
+    def states(self, number: int) -> Sequence[Tensor]:
+        """The states of a group; good until the next group's."""
+
+    def own(self, x_t: Tensor) -> Tensor:
+        """A state that stays as it is."""
+
+
+class Matrix:
+    """Slots as rows of one matrix, states by one product: a microsecond a step; no gradients."""
+
+    def __init__(self, program: Program, like: Tensor) -> None:
+        self._nudges = [group.nudge for group in program.groups]
+        self._rows = like.new_zeros(program.slots, like.numel())
+        self._slots = [row.view(like.shape) for row in self._rows]
+        counts = [len(group.weights) for group in program.groups]
+        self._weights = program.numbers.to(like).split(counts) if any(counts) else [like] * len(counts)
+        new = like.new_empty(program.width, like.numel())
+        shaped = [row.view(like.shape) for row in new]
+        upto = [(new[:count], shaped[:count]) for count in range(program.width + 1)]
+        self._new = [upto[count] for count in counts]
+        self._passed = like
+
+    def put(self, slot: int, value: Tensor) -> None:
+        if slot >= 0:
+            self._slots[slot].copy_(value)
+        else:
+            self._passed = value
+
+    def states(self, number: int) -> Sequence[Tensor]:
+        if nudge := self._nudges[number]:
+            return [self._slots[nudge[0]].add_(self._passed, alpha=nudge[1])]
+        new, shaped = self._new[number]
+        torch.mm(self._weights[number], self._rows, out=new)
+        return shaped
+
+    def own(self, x_t: Tensor) -> Tensor:
+        return x_t.clone()
+
+
+class Loose:
+    """Slots one by one, states term by term: the same bits at any batch size, and gradients pass."""
+
+    def __init__(self, program: Program) -> None:
+        self._groups = program.groups
+        self._slots: dict[int, Tensor] = {}
+
+    def put(self, slot: int, value: Tensor) -> None:
+        self._slots[slot] = value
+
+    def states(self, number: int) -> Sequence[Tensor]:
+        group = self._groups[number]
+        if group.nudge:
+            slot, by = group.nudge
+            self._slots[slot] = self._slots[slot].add(self._slots[PASSED], alpha=by)
+            return [self._slots[slot]]
+        return [self._combined(row) for row in group.weights]
+
+    def own(self, x_t: Tensor) -> Tensor:
+        return x_t
+
+    def _combined(self, row: Mapping[int, float]) -> Tensor:
+        total: Tensor | None = None
+        for slot, number in row.items():
+            value = self._slots[slot]
+            total = value * number if total is None else total.add_(value, alpha=number)
+        assert total is not None
+        return total

@@ -1,0 +1,80 @@
+"""What the loop runs: slots as few as liveness says, and the numbers of the table whatever the memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from obverse.model import Gaussian
+from obverse.sampler import Angle, Register, Sampler, Solver, Tableau
+from obverse.sampler.program import Loose, Matrix, combine
+
+ORACLE = Gaussian(torch.tensor([0.3, -0.2]), 0.36, "linear")
+SOLVERS = ["ddim", "euler", "heun", "dpmpp-2m", "sde", "euler:face=data"]
+
+
+def table_of(solver: str, steps: int = 6) -> Tableau:
+    return Solver.of(solver).tableau("linear", Angle(steps, start=0.98)).on_face(ORACLE.face)
+
+
+def draws(table: Tableau, start: Tensor) -> list[Tensor]:
+    make = torch.Generator().manual_seed(0)
+    return [torch.randn(start.shape, generator=make, dtype=start.dtype) for _ in range(table.draws)]
+
+
+def by_rows(table: Tableau, start: Tensor) -> Tensor:
+    """Every register kept, every row taken literally."""
+    held = {Register("xi", m): draw for m, draw in enumerate(draws(table, start))}
+    calls = {state: j for j, state in enumerate(table.reads)}
+    for n, row in enumerate(table.rows):
+        held[Register("e", n)] = combine(row, held) if n else start
+        if n in calls:
+            call = ORACLE.at(table.levels[n], start)
+            held[Register("o", calls[n])] = call(held[Register("e", n)], None)
+    return held[Register("e", len(table.rows) - 1)]
+
+
+def by_program(table: Tableau, start: Tensor, memory: Matrix | Loose) -> Tensor:
+    made = draws(table, start)
+    order = iter(table.program.draws)
+    calls = ORACLE.along(table.called, start)
+    for number, group in enumerate(table.program.groups):
+        for slot in group.draws:
+            memory.put(slot, made[next(order)])
+        states = memory.states(number) if number else [start]
+        for place, slot in group.kept:
+            memory.put(slot, states[place])
+        if group.call is not None:
+            memory.put(group.output, calls[group.call](states[-1], None))
+    return states[-1]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_slots_hold_what_the_rows_say(solver: str) -> None:
+    table, start = table_of(solver), torch.linspace(-2, 2, 10, dtype=torch.float64).reshape(5, 2)
+    want = by_rows(table, start)
+    for memory in (Matrix(table.program, start), Loose(table.program)):
+        assert torch.allclose(by_program(table, start, memory), want, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_long_run_holds_no_more_than_a_short_one(solver: str) -> None:
+    short, long = (table_of(solver, steps).program for steps in (10, 1000))
+    assert (long.slots, long.width) == (short.slots, short.width)
+
+
+def test_a_run_holds_as_little_as_its_method_needs() -> None:
+    """In flow on the linear path: the state, and outputs and draws until their last use."""
+    held = {name: table_of(name).on_face("flow").program.slots for name in ("euler", "sde", "dpmpp-2m", "heun")}
+    assert held == {"euler": 1, "sde": 3, "dpmpp-2m": 4, "heun": 3}
+
+
+def test_gradients_pass_through_a_run() -> None:
+    table = table_of("dpmpp-2m")
+    start = torch.tensor([[0.5, -0.5]], dtype=torch.float64)
+
+    def end(x: Tensor) -> Tensor:
+        return [step.x_t for step in Sampler(table).steps(ORACLE, x)][-1]
+
+    assert torch.autograd.gradcheck(end, start.requires_grad_())

@@ -35,6 +35,11 @@ class Guided(Around):
         if not torch.isfinite(torch.tensor(self.scale)):
             raise InvalidArgument(f"guidance scale is a finite number (1 = none, 2-4 usual), got {self.scale}.")
 
+    @property
+    def passes(self) -> int:
+        """Twice the model's."""
+        return 2 * self.model.passes
+
     def at(self, level: Level, like: Tensor) -> Call:
         twice = level if torch.as_tensor(level.t).ndim == 0 else join(level, level)
         call = self.model.at(twice, torch.cat([like, like]))

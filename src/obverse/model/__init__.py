@@ -1,6 +1,6 @@
 """Models: networks, exact oracles, and models around models."""
 
-from obverse.model.clamp import Clamped
+from obverse.model.clamp import Clamped, Dynamic, Thresholded
 from obverse.model.model import Around, Call, Cond, Microbatched, Model, Rescheduled
 from obverse.model.network import Network, Precondition, TimeInput
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
@@ -10,6 +10,7 @@ __all__ = [
     "Call",
     "Clamped",
     "Cond",
+    "Dynamic",
     "Empirical",
     "Gaussian",
     "Microbatched",
@@ -19,5 +20,6 @@ __all__ = [
     "Oracle",
     "Precondition",
     "Rescheduled",
+    "Thresholded",
     "TimeInput",
 ]

@@ -58,6 +58,11 @@ class Model(ABC):
         return Estimate(x_t, level, self.at(level, x_t)(x_t, cond), self.face)
 
     @property
+    def passes(self) -> int:
+        """Network evaluations that one call of one sample costs."""
+        return 1
+
+    @property
     def device(self) -> torch.device:
         """Where states are best kept: with the network's parameters; the CPU where there are none."""
         return torch.device("cpu")
@@ -82,6 +87,11 @@ class Around(Model):
     def face(self) -> Prediction:  # type: ignore[override]
         """The model's."""
         return self.model.face
+
+    @property
+    def passes(self) -> int:
+        """The model's."""
+        return self.model.passes
 
     @property
     def device(self) -> torch.device:
@@ -116,6 +126,11 @@ class Rescheduled(Model):
     def face(self) -> Prediction:  # type: ignore[override]
         """The home face, whose row is read at the home level."""
         return SeenFrom(self.model.face, self.model.schedule)
+
+    @property
+    def passes(self) -> int:
+        """The model's."""
+        return self.model.passes
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,225 @@
+"""From noise to samples: start, run, and what is known of the run afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from obverse.ground import noise
+from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.ground.numerics import exact
+from obverse.ground.shapes import check_rows
+from obverse.model import Cond, Microbatched, Model
+from obverse.path import Schedule
+from obverse.sampler.grids import Grid
+from obverse.sampler.run import Sampler, Step
+from obverse.sampler.solver import Solver
+from obverse.sampler.tableau import Tableau
+from obverse.sampler.trajectory import Trajectory
+
+
+class Ledger(NamedTuple):
+    """What a run has cost.
+
+    rounds: model calls, one after the other. calls: network evaluations for each sample, guidance's second one counted.
+    evaluations: those of all samples.
+    """
+
+    rounds: int
+    calls: int
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Samples and how they came about.
+
+    x: (batch *data). ledger: what they cost. trajectory: every state and estimate on the way, if it was asked for.
+    """
+
+    x: Tensor
+    ledger: Ledger
+    trajectory: Trajectory | None
+
+
+def sample(
+    model: Model,
+    shape: Sequence[int],
+    *,
+    solver: Solver | str = "dpmpp-2m",
+    steps: int | None = None,
+    grid: Grid | str = "angle",
+    eta: float | None = None,
+    cond: Cond = None,
+    seed: int = 0,
+    samples: Sequence[int] | None = None,
+    microbatch: int | None = None,
+    start: Tensor | None = None,
+    watch: Callable[[Step], object] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw samples from a model.
+
+    Args:     model: any model; its schedule decides the path.
+              shape: (batch *data).
+              solver: a name, a spec or a Solver; `obverse list` shows them. dpmpp-2m: most exact for its calls.
+              steps: how many the grid has; default the grid's own.
+              grid: a name, a spec or a Grid; angle: the same noise levels whatever the schedule.
+              eta: shorthand for the eta of a solver that has one: 0 an ODE, 1 DDPM.
+              cond: handed to the model; one row for each sample.
+              seed: one noise path for each (seed, sample), whatever the batch.
+              samples: who the rows are; (batch,); default 0, 1, 2 ...
+              microbatch: call the network at this one, padded batch size: all bits of sample i are then its own.
+              start: the first state, in place of fresh noise; (batch *data).
+              watch: called with every Step, for bars and films; `Sampler.steps` is the same as a generator.
+              dtype: of the result; states are never kept in less than float32.
+              device: where states are kept; default where the model's parameters are.
+    Returns:  samples; (batch *data).
+    Raises:   UnknownName, InvalidArgument for arguments outside their range; SingularConversion when the model's
+              prediction cannot start or end where the grid does; NonFinite naming the step.
+
+    Example:
+        >>> from obverse.model import Gaussian
+        >>> oracle = Gaussian(torch.zeros(2), 0.25, "linear")
+        >>> x = sample(oracle, (4, 2), solver="ddim", steps=8, seed=0)
+        >>> bool((sample(oracle, (2, 2), solver="ddim", steps=8, seed=0) == x[:2]).all())
+        True
+    """
+    return sampled(
+        model,
+        shape,
+        solver=solver,
+        steps=steps,
+        grid=grid,
+        eta=eta,
+        cond=cond,
+        seed=seed,
+        samples=samples,
+        microbatch=microbatch,
+        start=start,
+        watch=watch,
+        dtype=dtype,
+        device=device,
+    ).x
+
+
+def sampled(
+    model: Model,
+    shape: Sequence[int],
+    *,
+    solver: Solver | str = "dpmpp-2m",
+    steps: int | None = None,
+    grid: Grid | str = "angle",
+    eta: float | None = None,
+    cond: Cond = None,
+    seed: int = 0,
+    samples: Sequence[int] | None = None,
+    microbatch: int | None = None,
+    start: Tensor | None = None,
+    watch: Callable[[Step], object] | None = None,
+    record: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Sampled:
+    """Draw samples from a model, and say what it took.
+
+    Args:     record: keep all states and estimates, as `trajectory`.
+              others: as of `sample`.
+
+    Example:
+        >>> from obverse.model import Gaussian
+        >>> run = sampled(Gaussian(torch.zeros(2), 0.25, "linear"), (4, 2), solver="heun", steps=8, record=True)
+        >>> run.ledger
+        Ledger(rounds=15, calls=15, evaluations=60)
+        >>> run.trajectory.data.shape
+        torch.Size([15, 4, 2])
+    """
+    _check(shape, dtype, cond, samples)
+    grid = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
+    model = model if microbatch is None else Microbatched(model, microbatch)
+    table = _tableau(_strong(Solver.of(solver), eta), model.schedule, grid)
+    inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
+    if start is None:
+        place = model.device if device is None else device
+        start = noise.normal(shape, seed=seed, purpose="start", samples=samples, dtype=inner, device=place)
+        start = start * float(exact(table.levels.sigma)[0])
+    elif tuple(start.shape) != tuple(shape):
+        raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
+    x, trajectory = _run(table, model, start.to(inner), cond, seed, samples, watch, record)
+    calls = table.calls * model.passes
+    return Sampled(x.to(dtype), Ledger(table.calls, calls, calls * len(x)), trajectory)
+
+
+def _run(
+    table: Tableau,
+    model: Model,
+    start: Tensor,
+    cond: Cond,
+    seed: int,
+    samples: Sequence[int] | None,
+    watch: Callable[[Step], object] | None,
+    record: bool,
+) -> tuple[Tensor, Trajectory | None]:
+    """The end, watched and recorded if it was asked for, and looked at."""
+    sampler, x, kept = Sampler(table), start, list[Step]()
+    with torch.no_grad():
+        if watch is None and not record:
+            x = sampler.end(model, start, cond=cond, seed=seed, samples=samples)
+        else:
+            for step in sampler.steps(model, start, cond=cond, seed=seed, samples=samples):
+                x = step.x_t
+                if watch is not None:
+                    watch(step)
+                if record:
+                    kept.append(step)
+        if not bool(x.isfinite().all()):
+            _diagnose(sampler.steps(model, start, cond=cond, seed=seed, samples=samples))
+    smooth = table.draws == 0
+    return x, Trajectory.of(kept, start, table.moments[0], smooth) if record else None
+
+
+@lru_cache(maxsize=32)
+def _tableau(solver: Solver, schedule: Schedule, grid: Grid) -> Tableau:
+    """Made once: a table does not depend on model, batch or seed."""
+    return solver.tableau(schedule, grid)
+
+
+def _check(shape: Sequence[int], dtype: torch.dtype, cond: Cond, samples: Sequence[int] | None) -> None:
+    if len(shape) < 2 or min(shape) < 1:
+        raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {tuple(shape)} (vectors: (64, 2)).")
+    if not dtype.is_floating_point:
+        raise InvalidArgument(f"dtype is a floating-point type, got {dtype} (torch.float32).")
+    if samples is not None and len(samples) != shape[0]:
+        raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {len(samples)}.")
+    check_rows(cond, shape[0])
+
+
+def _strong(solver: Solver, eta: float | None) -> Solver:
+    """The solver with the eta asked for."""
+    if eta is None:
+        return solver
+    if "eta" not in solver.settings():
+        raise InvalidArgument(f"Solver {solver.name!r} has no eta; stochastic ones have (solver='sde').")
+    return replace(solver, eta=eta)  # type: ignore[type-var]
+
+
+def _diagnose(run: Iterator[Step]) -> None:
+    """Replay, since a run is a function of its seed, and say where it left the finite numbers."""
+    for step in run:
+        seen = [("the state", step.x_t, step.level)]
+        if step.estimate is not None:
+            seen.insert(0, ("the network's output", step.estimate.output, step.estimate.level))
+        for name, value, level in seen:
+            bad = (~value.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+            if bad:
+                raise NonFinite(
+                    f"Step {step.number} of {step.total}: {name} is not finite at {level}, first in row {bad[0]} "
+                    f"({len(bad)} of {len(value)} rows). Check the model's precision and its convention of time."
+                )
+    raise NonFinite("The samples were not finite, yet a replay was: the network is not deterministic.")

@@ -1,0 +1,128 @@
+"""Parallel in time: all calls of a run guessed at once and improved together, until nothing moves.
+
+A table is triangular: what call j reads depends on the calls before it only. So iterating "states from outputs,
+outputs from states" over a window of calls, all in one batch, is right about the first call of the window after one
+round, about the second after two, and about smooth runs much sooner. What has settled leaves the window, which slides
+on.
+Source: Shih et al. (2023), "Parallel sampling of diffusion models", here over any table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.ground.shapes import rows
+from obverse.model import Cond, Model
+from obverse.path import Flow, Level
+from obverse.sampler import brownian
+from obverse.sampler.program import Register, combine
+from obverse.sampler.tableau import Tableau
+
+FACE = Flow()  # finite everywhere and the quickest to settle (benchmarks/parallel_in_time.py)
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """The end of a run and what it took.
+
+    x: (batch *data). rounds: model calls made one after the other. calls: levels visited in all of them together.
+    """
+
+    x: Tensor
+    rounds: int
+    calls: int
+
+
+def parallel(
+    table: Tableau,
+    model: Model,
+    start: Tensor,
+    *,
+    tolerance: float = 1e-5,
+    window: int | None = None,
+    cond: Cond = None,
+    seed: int = 0,
+    samples: Sequence[int] | None = None,
+    watch: Callable[[int, int], object] | None = None,
+) -> Parallel:
+    """Run a table with fewer rounds than calls, to the same end as `Sampler(table)` within a tolerance.
+
+    Args:     table, model, start, cond, seed, samples: as of `Sampler.steps`.
+              tolerance: a state has settled when a round moves no number of it by more, on the circle (data units).
+              window: calls made in one batch, at most; default all: memory grows with it.
+              watch: called after every round with the calls that are done and their total.
+    Returns:  the end; rounds are what a machine with room for the window waits for.
+    Raises:   InvalidArgument for a tolerance or a window that is not positive.
+
+    Example:
+        >>> from obverse.model import Gaussian
+        >>> from obverse.sampler import DDIM, Uniform
+        >>> oracle = Gaussian(torch.zeros(2), 0.25, "linear")
+        >>> run = parallel(DDIM().tableau("linear", Uniform(64)), oracle, torch.ones(1, 2), tolerance=1e-4)
+        >>> run.rounds < 32
+        True
+    """
+    if not tolerance > 0 or (window is not None and window < 1):
+        raise InvalidArgument(f"parallel: tolerance > 0 and window >= 1, got {tolerance} and {window} (1e-5, None).")
+    table = table.on_face(FACE)
+    sweep = _Sweep(table, model, start, cond)
+    draws = brownian.draws(table.spans, start, seed=seed, samples=samples)
+    sweep.held |= {Register("xi", m): draw for m, draw in enumerate(draws)}
+    width = min(window or table.calls, table.calls)
+    done, rounds, calls = 0, 0, 0
+    with torch.no_grad():
+        while done < table.calls:
+            members = range(done, min(done + width, table.calls))
+            moved = sweep.round(members)
+            rounds, calls = rounds + 1, calls + len(members)
+            done += next((i for i, size in enumerate(moved) if not size <= tolerance), len(moved))
+            if watch is not None:
+                watch(done, table.calls)
+        x = sweep.states(table.reads[-1] + 1 if table.reads else 0, len(table.rows) - 1)
+    if not bool(x.isfinite().all()):
+        raise NonFinite(f"parallel: the end is not finite in {int((~x.isfinite().flatten(1).all(1)).sum())} rows.")
+    return Parallel(x, rounds, calls)
+
+
+class _Sweep:
+    """Registers of a run whose outputs are guesses that get better."""
+
+    def __init__(self, table: Tableau, model: Model, start: Tensor, cond: Cond) -> None:
+        self.table, self.model, self.start, self.cond = table, model, start, cond
+        self.held: dict[Register, Tensor] = {}
+        self._calls = {state: j for j, state in enumerate(table.reads)}
+        self._seen: dict[int, Tensor] = {}
+
+    def round(self, members: range) -> list[float]:
+        """Make the states of some calls, then the calls, all at once; how far each state has moved since the last."""
+        first = self.table.reads[members[0] - 1] + 1 if members[0] else 0
+        self.states(first, self.table.reads[members[-1]])
+        read = [self.held[Register("e", self.table.reads[j])] for j in members]
+        levels = self.table.called[torch.tensor(members)]
+        count = len(self.start)
+        each = Level(*(getattr(levels, f.name).repeat_interleave(count) for f in fields(Level)))
+        everyone = torch.arange(count, device=self.start.device).repeat(len(members))
+        said = self.model(torch.cat(read), each, rows(self.cond, everyone)).on(FACE).chunk(len(members))
+        moved = []
+        for j, x_t, output, level in zip(members, read, said, levels.floats(), strict=True):
+            before = self._seen.get(j)
+            known = j == members[0]  # it depends on settled calls only
+            moved.append(0.0 if known else math.inf if before is None else float((x_t - before).abs().max()) / level.r)
+            self.held[Register("o", j)] = output
+            self._seen[j] = x_t
+        return moved
+
+    def states(self, first: int, last: int) -> Tensor:
+        """States from one to another, from what is held; an output not yet made is guessed to be the one before."""
+        for n in range(first, last + 1):
+            self.held[Register("e", n)] = combine(self.table.rows[n], self.held) if n else self.start
+            j = self._calls.get(n)
+            if j is not None and Register("o", j) not in self.held:
+                self.held[Register("o", j)] = self.held.get(Register("o", j - 1), torch.zeros_like(self.start))
+        return self.held[Register("e", last)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from obverse.model import Gaussian
+from obverse.model import Gaussian, Network
 from obverse.sampler import Angle, Register, Sampler, Solver, Tableau
 from obverse.sampler.program import Loose, Matrix, combine
 
@@ -78,3 +78,30 @@ def test_gradients_pass_through_a_run() -> None:
         return [step.x_t for step in Sampler(table).steps(ORACLE, x)][-1]
 
     assert torch.autograd.gradcheck(end, start.requires_grad_())
+
+
+class Net(nn.Module):
+    """A network of random weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        make = torch.Generator().manual_seed(5)
+        self.first, self.last = (nn.Parameter(torch.randn(*s, generator=make)) for s in ((3, 32), (32, 2)))
+
+    def forward(self, x: Tensor, t: Tensor, cond: object) -> Tensor:
+        return torch.cat([x, t[:, None]], 1).mm(self.first).tanh().mm(self.last) / 6
+
+
+BACKENDS = ["eager", pytest.param("inductor", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_whole_run_compiles_to_one_graph_with_the_same_samples(solver: str, backend: str) -> None:
+    model, start = Network(Net().requires_grad_(False), "linear"), torch.linspace(-2, 2, 16).reshape(8, 2)
+    sampler = Sampler(table_of(solver, 4))
+    run = torch.compile(sampler.bound(model, start), backend=backend, fullgraph=True)
+    torch.compiler.reset()
+    with torch.no_grad():
+        end = run(start, sampler.draws(start, seed=2))
+        assert torch.allclose(end, sampler.end(model, start, seed=2), atol=1e-5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.model import Cond, Microbatched, Model
+from obverse.model import Call, Cond, Microbatched, Model
 from obverse.path import Estimate, Level, Schedule
 from obverse.sampler import brownian
 from obverse.sampler.program import Loose, Matrix, Memory, Program
@@ -53,42 +53,92 @@ class Sampler:
                   cond: handed to the model at every call.
                   seed, samples: whose draws stochastic methods make; samples names the rows, default 0, 1, 2 ...
         """
-        yield from self._run(model, start, cond, seed, samples, every=True)
+        table, memory, loop = self._ready(model, start, cond, seed, samples)
+        estimate, read, last = None, start, len(table.rows) - 1
+        for number, states, output in loop:
+            group = table.program.groups[number]
+            if output is not None:
+                before = table.program.groups[number - 1].states[-1]
+                estimate = Estimate(read, table.moments[before], output, table.face)
+            copies = [memory.own(x_t) for x_t in states]
+            for n, x_t in zip(group.states, copies, strict=True):
+                if n:
+                    yield Step(n, last, table.moments[n], x_t, estimate)
+            read = copies[-1]
 
     def end(
         self, model: Model, start: Tensor, *, cond: Cond = None, seed: int = 0, samples: Sequence[int] | None = None
     ) -> Tensor:
         """The last state only, with nothing made for the others; arguments as of `steps`."""
-        *_, last = self._run(model, start, cond, seed, samples, every=False)
-        return last.x_t
+        _, memory, loop = self._ready(model, start, cond, seed, samples)
+        states: Sequence[Tensor] = [start]
+        for _, states, _ in loop:  # noqa: B007 - the last ones are wanted
+            pass
+        return memory.own(states[-1])
 
-    def _run(
-        self, model: Model, start: Tensor, cond: Cond, seed: int, samples: Sequence[int] | None, every: bool
-    ) -> Iterator[Step]:
-        """The one loop: draws, states, call; group after group."""
+    def draws(self, like: Tensor, *, seed: int = 0, samples: Sequence[int] | None = None) -> list[Tensor]:
+        """The normal draws of a run, in the order of their use, each like a state."""
+        spans = [self.tableau.spans[m] for m in self.tableau.program.draws]
+        return list(brownian.draws(spans, like, seed=seed, samples=samples))
+
+    def bound(self, model: Model, like: Tensor) -> Callable[..., Tensor]:
+        """The whole run as one function of tensors, for `torch.compile` and CUDA graphs: (start, draws, cond) -> end.
+
+        Everything that depends on levels only is worked out now, nothing is asked of randomness or of Python later.
+
+        Args:     like: a state with the shape, dtype and device of those to come.
+
+        Example:
+            >>> from obverse.model import Gaussian
+            >>> from obverse.sampler import DDIM, Uniform
+            >>> oracle, start = Gaussian(torch.zeros(2), 0.25, "linear"), torch.ones(1, 2)
+            >>> sampler = Sampler(DDIM().tableau("linear", Uniform(steps=5)))
+            >>> bool(torch.allclose(sampler.bound(oracle, start)(start), sampler.end(oracle, start)))
+            True
+        """
         table = self.tableau.on_face(model.face)
         _agree(table, model.schedule)
-        program, levels, last = table.program, table.moments, len(table.rows) - 1
-        memory = memory_for(program, start, model)
-        calls = model.along(table.called, start)
-        spans = [table.spans[m] for m in program.draws]
+        program, calls = table.program, model.along(table.called, like)
+
+        def run(start: Tensor, draws: Sequence[Tensor] = (), cond: Cond = None) -> Tensor:
+            states: Sequence[Tensor] = [start]
+            for _, states, _ in _loop(program, Loose(program), calls, start, iter(draws), cond):  # noqa: B007
+                pass
+            return states[-1]
+
+        return run
+
+    def _ready(
+        self, model: Model, start: Tensor, cond: Cond, seed: int, samples: Sequence[int] | None
+    ) -> tuple[Tableau, Memory, Iterator[Turn]]:
+        """The table in the model's face, where its registers are kept, and the loop over it."""
+        table = self.tableau.on_face(model.face)
+        _agree(table, model.schedule)
+        memory = memory_for(table.program, start, model)
+        spans = [table.spans[m] for m in table.program.draws]
         draws = brownian.draws(spans, start, seed=seed, samples=samples)
-        estimate: Estimate | None = None
-        for number, group in enumerate(program.groups):
-            for slot in group.draws:
-                memory.put(slot, next(draws))
-            states = memory.states(number) if number else [start]
-            for place, slot in group.kept:
-                memory.put(slot, states[place])
-            if every or group.call is None:
-                for n, x_t in zip(group.states, map(memory.own, states), strict=True):
-                    if n:
-                        yield Step(n, last, levels[n], x_t, estimate)
-            if group.call is not None:
-                output = calls[group.call](states[-1], cond)
-                memory.put(group.output, output)
-                if every:
-                    estimate = Estimate(memory.own(states[-1]), levels[group.states[-1]], output, table.face)
+        calls = model.along(table.called, start)
+        return table, memory, _loop(table.program, memory, calls, start, draws, cond)
+
+
+Turn = tuple[int, Sequence[Tensor], Tensor | None]
+
+
+def _loop(
+    program: Program, memory: Memory, calls: Sequence[Call], start: Tensor, draws: Iterator[Tensor], cond: Cond
+) -> Iterator[Turn]:
+    """The one loop: draws, states, call. Yields the number of a group, its states and the output before them."""
+    output = None
+    for number, group in enumerate(program.groups):
+        for slot in group.draws:
+            memory.put(slot, next(draws))
+        states = memory.states(number) if number else [start]
+        for place, slot in group.kept:
+            memory.put(slot, states[place])
+        yield number, states, output
+        if group.call is not None:
+            output = calls[group.call](states[-1], cond)
+            memory.put(group.output, output)
 
 
 def memory_for(program: Program, like: Tensor, model: Model) -> Memory:

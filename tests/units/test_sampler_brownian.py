@@ -14,7 +14,7 @@ from torch import Tensor
 
 from obverse.model import Gaussian
 from obverse.sampler import SDE, Uniform, brownian, sample
-from obverse.sampler.tableau import Span
+from obverse.sampler.brownian import Span
 
 LIKE = torch.zeros(4000, 1)
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from obverse.ground import noise
-from obverse.sampler.tableau import Span
 
-MODES = 64  # cosines that all grids share
+Span = tuple[float, float] | None  # of a draw: between which angles it is the path; None: a draw of its own
+MODES = 48  # cosines that all grids share
 FINE = 2.0**20  # denominator of Q: with draws below 8 in units of 2^-16, sums of 2^13 terms are exact
 BLOCK = 2**18  # normals made at once: 1 MiB of float32
 
@@ -57,20 +57,29 @@ def _path(spans: list[tuple[float, float]], like: Tensor, seed: int, samples: Se
         return
     count, size = len(spans), like.numel()
     mixing = modes(tuple(spans)).to(like.device)
-    shared = next(_blocks("path", mixing.shape[1], like, seed, samples, whole=True)).reshape(-1, size)
-    if count > MODES:
-        first, seen = 0, torch.zeros_like(shared, dtype=torch.float64)
-        for rows in _blocks("rest", count, like, seed, samples):
-            seen += mixing[first : first + len(rows)].T @ rows.reshape(-1, size).double()
-            first += len(rows)
-        shared = noise.grain(shared - seen).float()
-    rest = _blocks("rest", count, like, seed, samples) if count > MODES else None
+    shared = like.new_empty(mixing.shape[1], size, dtype=torch.float32)
+    begun = 0
+    for who in _some(like, samples, count):  # few rows at a time, all their steps
+        where = slice(begun, begun := begun + len(who) * size // len(like))
+        shape, keys = (len(who), *like.shape[1:]), {"seed": seed, "samples": who, "device": like.device}
+        part = noise.grained(shape, purpose="path", steps=range(len(shared)), **keys).reshape(len(shared), -1)
+        if count > MODES:
+            rest = noise.grained(shape, purpose="rest", steps=range(count), **keys).reshape(count, -1)
+            part = noise.grain(part - mixing.T @ rest.double())
+        shared[:, where] = part
+    more = _blocks("rest", count, like, seed, samples) if count > MODES else None
     step = max(1, BLOCK // size)
     for first in range(0, count, step):
-        rows = mixing[first : first + step] @ shared.double()
-        if rest is not None:
-            rows += next(rest).reshape(-1, size)
+        rows = _product(mixing[first : first + step], shared)
+        if more is not None:
+            rows += next(more).reshape(-1, size)
         yield from rows.to(like.dtype).reshape(-1, *like.shape).unbind()
+
+
+def _product(weights: Tensor, draws: Tensor) -> Tensor:
+    """In float64, where it is exact, some columns at a time, so that no second copy of the draws is held."""
+    parts = draws.split(max(1, 4 * BLOCK // len(draws)), dim=1)
+    return torch.cat([weights @ part.double() for part in parts], 1) if len(parts) > 1 else weights @ draws.double()
 
 
 @lru_cache(maxsize=64)
@@ -89,11 +98,22 @@ def modes(spans: tuple[tuple[float, float], ...]) -> Tensor:
     return mixing
 
 
-def _blocks(
-    purpose: str, count: int, like: Tensor, seed: int, samples: Sequence[int] | None, whole: bool = False
-) -> Iterator[Tensor]:
-    """Draws in order, some at a time, as float32 multiples of 2^-16; (some batch *data)."""
-    size = count if whole else max(1, BLOCK // max(1, like.numel()))
+def _blocks(purpose: str, count: int, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
+    """Draws in order, some steps or, where a state is large, some rows at a time; float32 (some batch *data)."""
+    size = max(1, BLOCK // max(1, like.numel()))
+    parts = _some(like, samples, 1)
     for first in range(0, count, size):
         steps = range(first, min(first + size, count))
-        yield noise.grained(like.shape, seed=seed, purpose=purpose, steps=steps, samples=samples, device=like.device)
+        drawn = [
+            noise.grained(
+                (len(who), *like.shape[1:]), seed=seed, purpose=purpose, steps=steps, samples=who, device=like.device
+            )
+            for who in parts
+        ]
+        yield torch.cat(drawn, 1) if len(drawn) > 1 else drawn[0]
+
+
+def _some(like: Tensor, samples: Sequence[int] | None, count: int) -> Sequence[Tensor]:
+    """The samples, few enough at a time for so many draws of each to stay a block."""
+    names = torch.arange(len(like)) if samples is None else torch.as_tensor(samples)
+    return names.split(max(1, BLOCK * len(like) // (like.numel() * count)))

@@ -146,6 +146,8 @@ def sampled(
     table = _tableau(_strong(Solver.of(solver), eta), model.schedule, grid)
     inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
     if start is None:
+        if float(table.levels[0].theta) < float(table.levels[-1].theta):
+            raise InvalidArgument(f"{grid.label} goes up from data: give start = alpha x, {tuple(shape)}.")
         place = model.device if device is None else device
         start = noise.normal(shape, seed=seed, purpose="start", samples=samples, dtype=inner, device=place)
         start = start * float(exact(table.levels.sigma)[0])

@@ -17,6 +17,8 @@ from obverse.sampler import brownian
 from obverse.sampler.program import Loose, Matrix, Memory, Program
 from obverse.sampler.tableau import Tableau
 
+SMALL = 2**15  # numbers of a state up to which calling a kernel costs more than its work
+
 
 class Step(NamedTuple):
     """One state of a run: where it is (levels are plain floats here), and the latest estimate (None before any)."""
@@ -144,9 +146,9 @@ def _loop(
 def memory_for(program: Program, like: Tensor, model: Model) -> Memory:
     """The faster memory where products of float32 are what they seem and no gradient is asked for."""
     exactly = like.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
-    if like.device.type == "cpu" and exactly and not torch.is_grad_enabled() and not isinstance(model, Microbatched):
-        return Matrix(program, like)
-    return Loose(program)
+    alone = torch.is_grad_enabled() or isinstance(model, Microbatched)
+    small = like.device.type == "cpu" and like.numel() <= SMALL
+    return Matrix(program, like) if small and exactly and not alone else Loose(program)
 
 
 def _agree(table: Tableau, schedule: Schedule) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.ground.families import Family
 from obverse.path import Data, Level, Noise, Prediction, Schedule, V, coefficients, join
+from obverse.sampler.brownian import Span
 from obverse.sampler.grids import Grid
 from obverse.sampler.program import Register, Row
-from obverse.sampler.tableau import Span, Tableau
+from obverse.sampler.tableau import Tableau
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Trace:
               levels: the grid, noise first, as plain floats.
     Attributes:
               number: which step is being taken, from 0; `total` of them.
-              guesses: what was called so far, in order.
+              guesses: what was called so far, in order, and may be looked back at.
               notes: what a method wants to remember from step to step.
     """
 
@@ -79,6 +80,7 @@ class Trace:
         self._rows: list[Row] = [{}]
         self._reads: list[int] = []
         self._spans: list[Span] = []
+        self._called: list[Guess] = []
         self.guesses: list[Guess] = []
         self.notes: dict[str, Any] = {}
 
@@ -103,9 +105,10 @@ class Trace:
         """What the network says at a state and its level."""
         ((key, _),) = x_t.row.items()
         if key.place in self._reads:  # a network says the same again
-            return self.guesses[self._reads.index(key.place)]
+            return self._called[self._reads.index(key.place)]
         self._reads.append(key.place)
         guess = Guess(x_t, level, Combination({Register("o", len(self._reads) - 1): 1.0}))
+        self._called.append(guess)
         self.guesses.append(guess)
         return guess
 
@@ -117,6 +120,11 @@ class Trace:
         """
         self._spans.append(None if t is None or s is None else (float(t.theta), float(s.theta)))
         return Combination({Register("xi", len(self._spans) - 1): 1.0})
+
+    @property
+    def draws(self) -> int:
+        """How many draws were made so far."""
+        return len(self._spans)
 
     def between(self, t: Level, s: Level, share: float) -> Level:
         """The level that lies a share of the way from t to s in log-SNR; both ends need signal and noise."""
@@ -173,12 +181,20 @@ class Solver(Family, family="solver"):
     def tableau(self, schedule: Schedule | str, grid: Grid | str) -> Tableau:
         """The table of this method on a schedule and a grid.
 
-        Raises:   InvalidArgument for a grid that does not fall; SingularConversion where a step cannot be taken.
+        Raises:   InvalidArgument for a grid that neither falls nor rises, or a step that this method cannot take;
+                  SingularConversion where no method can.
         """
         schedule = Schedule.of(schedule)
         levels = Grid.of(grid).levels(schedule).floats()
         trace = Trace(schedule, levels)
         x_t = trace.start
         for trace.number, (t, s) in enumerate(pairwise(levels)):
-            x_t = trace.state(self.step(trace, x_t, t, s), s)
+            try:
+                x_t = trace.state(self.step(trace, x_t, t, s), s)
+            except (ZeroDivisionError, OverflowError, ValueError) as error:
+                if isinstance(error, ObverseError):
+                    raise
+                raise InvalidArgument(
+                    f"{self.label} cannot step from {t} to {s} ({error}). Use ddim there, or a grid between the ends."
+                ) from error
         return trace.tableau()

@@ -9,6 +9,8 @@ exactly when their canonical forms agree.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +22,11 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.path import Level, Prediction, Schedule, V, coefficients
+from obverse.sampler.brownian import MODES, Span
 from obverse.sampler.program import ROUNDING, Program, Register, Row, compiled
 
 FORMAT = 2  # of the JSON file
 SAME = 1e-11  # canonical entries are of order 1; a thousand steps of float64 stay well below
-
-
-Span = tuple[float, float] | None  # of a draw: between which angles it is the Brownian path; None: a draw of its own
 
 
 class Canonical(NamedTuple):
@@ -99,6 +99,20 @@ class Tableau:
     def program(self) -> Program:
         """The table as the loop runs it."""
         return compiled(self.rows, self.reads)
+
+    def held(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
+        """Bytes that a run keeps alive besides the network's own: registers, states in the making, the shared path.
+
+        Depends on the face, since what is linear in one prediction may need the state in another: ask
+        `table.on_face(model.face)`.
+
+        Args:     shape: of the states; (batch *data).
+                  dtype: of the states.
+        """
+        path = min(MODES, sum(span is not None for span in self.spans)) * 4  # kept in float32
+        program = self.program
+        at_work = program.slots + program.width + 2  # an output, and a product on its way into a state
+        return math.prod(shape) * (at_work * dtype.itemsize + path) + 8 * self.calls * shape[0]  # times
 
     @cached_property
     def _faces(self) -> dict[Prediction, Tableau]:

@@ -14,7 +14,10 @@ from obverse.sampler import Angle, Given, Grid, Karras, LogSNR, Shift, Uniform
 
 PATHS: list[Schedule] = [Linear(), Cosine(), VP(), VE(), EDM(), DDPM(), DDPM(zero_terminal_snr=True), Linear(1e-4)]
 GRIDS = ["uniform", "angle", "angle:power=1", "logsnr", "karras", "shift", "shift:base=angle,k=0.5"]
-GRIDS += ["uniform:start=0.9,end=0.1"]
+GRIDS += ["uniform:start=0.9,end=0.1", "quadratic", "quadratic:power=3,last=0.001", "quadratic:clock=vp,last=0.001"]
+GRIDS += ["exponential", "sigmoid", "sigmoid:mean=1,spread=0.7", "beta", "resolution-shift:tokens=1024", "indices"]
+GRIDS += ["indices:spacing=leading,offset=1", "indices:spacing=linspace,dropped=1", "align-your-steps", "karras:rho=-2"]
+GRIDS += ["align-your-steps:network=sdxl", "angle:sigma_data=0.5", "part:base=uniform,skip=2"]
 
 
 def evenly(values: Tensor) -> bool:
@@ -125,14 +128,43 @@ def test_ones_own_times_are_visited_as_given() -> None:
         (
             "given:times=(1,0.2,0.5,0)",
             Linear(),
-            "A grid goes from noise to data; step 1 goes from t = 0.2 .* to t = 0.5",
+            r"from noise to data without a halt or a turn; given:times=\(1.0,0.2,0.5,0.0\) on linear does not: "
+            "step 1 goes from t = 0.2 .* to t = 0.5",
         ),
         ("given:times=(1,1)", Linear(), "step 0 goes from t = 1 .* to t = 1"),
         ("given:times=(2,1)", Linear(), r"t lies in \[0, 1\]"),
-        ("logsnr:low=20,high=30", EDM(), "A grid goes from noise to data"),
+        ("given:times=(0,0.5,0.2,1)", Linear(), "from data to noise without .* step 1 goes from t = 0.5 .* to t = 0.2"),
     ],
 )
-def test_a_grid_that_does_not_fall_is_refused_where_it_does_not(spec: str, path: Schedule, words: str) -> None:
+def test_a_grid_that_neither_falls_nor_rises_is_refused_where_it_turns(spec: str, path: Schedule, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        Grid.of(spec).levels(path)
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "words"),
+    [
+        (
+            "logsnr:low=20,high=30",
+            EDM(),
+            r"low=20.0,high=30.0 asks for log-SNR from 20 to 30, beyond edm, which has -8.76",
+        ),
+        (
+            "karras:nsr_min=200,nsr_max=300",
+            VP(),
+            r"nsr_min=200.0,.* beyond vp, .* \(nsr 152.167 to 0\); choose ends within",
+        ),
+        ("exponential:nsr_max=0.001,nsr_min=0.0005", EDM(), "beyond edm, .*nsr 80 to 0.002"),
+        ("given-nsr:nsr=(100,1,0)", EDM(), r"given-nsr asks for log-SNR -9.21034 \(nsr 100\), beyond edm"),
+        ("given-nsr:nsr=(1,0.001,0)", EDM(), r"\(nsr 0.001\), beyond edm"),
+        ("given-logsnr:logsnr=(-20,0)", VP(), "given-logsnr asks for log-SNR -20"),
+        ("given-angle:turns=(1,0.5,0)", VP(), r"given-angle asks for log-SNR -inf \(nsr inf\), beyond vp"),
+        ("indices:steps=12,count=10", Linear(), "asks for 12 indices up to 9; linear has 10, 0 ... 9"),
+        ("indices:spacing=leading,offset=60", Linear(), "up to 1010; linear has 1000, 0 ... 999"),
+        ("indices:steps=3", DDPM(table=(0.1, 0.4)), "has 2, 0 ... 1"),
+    ],
+)
+def test_levels_that_a_schedule_has_not_are_refused_with_those_it_has(spec: str, path: Schedule, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         Grid.of(spec).levels(path)
 
@@ -144,7 +176,25 @@ def test_a_grid_that_does_not_fall_is_refused_where_it_does_not(spec: str, path:
         ("uniform:start=1.5", "start=1.5"),
         ("angle:power=0", "power > 0, got 0"),
         ("logsnr:low=3,high=2", "low < high, got low=3.0, high=2.0"),
-        ("karras:nsr_min=0", "0 < nsr_min < nsr_max and rho > 0"),
+        ("karras:nsr_min=0", "0 < nsr_min < nsr_max"),
+        ("karras:rho=0", "rho is not 0"),
+        ("exponential:nsr_min=90", "0 < nsr_min < nsr_max"),
+        ("quadratic:power=-1", "power > 0, got -1"),
+        ("quadratic:last=1", "0 <= last < start <= 1, got start=1.0, last=1.0"),
+        ("angle:sigma_data=0", "sigma_data > 0, got 0"),
+        ("sigmoid:spread=0", "spread > 0, got 0"),
+        ("beta:a=0", "a > 0 and b > 0, got a=0.0, b=0.6"),
+        ("beta:start=0", "0 < start <= 1, got 0"),
+        ("given-nsr:nsr=(1,-1)", "every nsr >= 0"),
+        ("given-angle:turns=(1.5,0)", r"quarter turns, 0 \(data\) to 1 \(noise\)"),
+        ("indices:spacing=even", "No spacing of indices is called 'even'; .*leading, linspace, trailing"),
+        ("indices:count=0", "count >= 1, got 0"),
+        ("indices:dropped=-1", "dropped >= 0, got -1"),
+        ("indices:offset=-1", "offset >= 0, got -1"),
+        ("align-your-steps:network=sd2", "known: sd15, sdxl, svd"),
+        ("resolution-shift:tokens=0", "tokens >= 1, got 0"),
+        ("resolution-shift:low_tokens=5000", "1 <= low_tokens < high_tokens"),
+        ("part:skip=-1", "skip >= 0 and spare >= 0, got skip=-1"),
         ("shift:k=-1", "k > 0, got -1"),
     ],
 )

@@ -15,16 +15,16 @@ from obverse.sampler import Grid
 COUNTS = (1, 2, 3, 20)
 
 
-@law("grid", "it has steps + 1 levels, which fall from noise to data")
-def _falls(grid: Grid) -> str:
+@law("grid", "it has steps + 1 levels, which fall from noise to data or rise from data to noise")
+def _goes_one_way(grid: Grid) -> str:
     for path, one, levels in _visits(grid):
         demand(
             len(levels) == one.steps + 1, f"{one.label} on {path.spec} has {len(levels)} levels for {one.steps} steps"
         )
         theta = exact(levels.theta)
-        rises = (~(theta.diff() < 0)).nonzero().flatten().tolist()
-        for i in rises[:1]:
-            demand(False, f"{one.label} on {path.spec} goes from {levels[i]} to {levels[i + 1]}")
+        onward = theta.diff() * (theta[-1] - theta[0]).sign() > 0
+        i = int(onward.double().argmin())
+        demand(bool(onward[i]), f"{one.label} on {path.spec} goes from {levels[i]} to {levels[i + 1]}")
     return f"on {len(PATHS)} paths"
 
 

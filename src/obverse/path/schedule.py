@@ -84,7 +84,9 @@ class Schedule(Family, family="schedule"):
         """
         logsnr = exact(logsnr)
         low, high = self.range
-        slack = 1e-12 * (1 + logsnr.abs())  # what log and exp may lose between here and the end's own log-SNR
+        slack = torch.where(
+            logsnr.isinf(), 0.0, 1e-12 * (1 + logsnr.abs())
+        )  # what log and exp may lose between here and the end's own log-SNR
         if not bool(((logsnr >= low - slack) & (logsnr <= high + slack)).all()):
             raise InvalidArgument(
                 f"log-SNR of {self.label} lies in [{low:.6g}, {high:.6g}], got {logsnr.min():.6g} ... "

@@ -125,3 +125,14 @@ def test_thresholding_keeps_its_place_in_a_run() -> None:
 def test_bounds_out_of_range_are_refused(how: dict[str, float]) -> None:
     with pytest.raises(InvalidArgument, match=r"Dynamic needs .*, got"):
         Dynamic(WIDE, **how)
+
+
+def test_an_adaptive_solver_is_a_solver_like_any_other() -> None:
+    run = sampled(ORACLE, (6, 2), solver="adaptive:rtol=1e-4", seed=4, dtype=torch.float64)
+    start = sampled(ORACLE, (6, 2), solver="ddim", steps=1, seed=4, record=True, dtype=torch.float64).trajectory
+    assert start is not None
+    want = ORACLE.flow(start.states[0], ORACLE.schedule.at(1.0), ORACLE.schedule.at(0.0))
+    assert float((run.x - want).abs().max()) < 1e-3
+    assert run.ledger.rounds >= run.ledger.calls > 3
+    with pytest.raises(InvalidArgument, match="adaptive solvers choose their own steps"):
+        sampled(ORACLE, (6, 2), solver="adaptive", steps=5)

@@ -15,7 +15,8 @@ from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import check_rows
 from obverse.model import Cond, Microbatched, Model
-from obverse.path import Schedule
+from obverse.path import Level, Schedule
+from obverse.sampler.adaptive import Adaptive
 from obverse.sampler.grids import Grid
 from obverse.sampler.run import Sampler, Step
 from obverse.sampler.solver import Solver
@@ -51,7 +52,7 @@ def sample(
     model: Model,
     shape: Sequence[int],
     *,
-    solver: Solver | str = "dpmpp-2m",
+    solver: Solver | Adaptive | str = "dpmpp-2m",
     steps: int | None = None,
     grid: Grid | str = "angle",
     eta: float | None = None,
@@ -113,7 +114,7 @@ def sampled(
     model: Model,
     shape: Sequence[int],
     *,
-    solver: Solver | str = "dpmpp-2m",
+    solver: Solver | Adaptive | str = "dpmpp-2m",
     steps: int | None = None,
     grid: Grid | str = "angle",
     eta: float | None = None,
@@ -141,21 +142,41 @@ def sampled(
         torch.Size([15, 4, 2])
     """
     _check(shape, dtype, cond, samples)
+    method = _method(solver)
+    inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
+    if start is not None and tuple(start.shape) != tuple(shape):
+        raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
+
+    def begun(level: Level) -> Tensor:
+        if start is not None:
+            return start.to(inner)
+        place = model.device if device is None else device
+        eps = noise.normal(shape, seed=seed, purpose="start", samples=samples, dtype=inner, device=place)
+        return eps * float(exact(level.sigma))
+
+    if isinstance(method, Adaptive):
+        if steps is not None or record:
+            raise InvalidArgument("adaptive solvers choose their own steps: leave steps and record out (rtol, dense).")
+        method = method if eta is None else replace(method, eta=eta)
+        run = method.run(
+            model, begun(model.schedule.at(1.0)), cond=cond, seed=seed, samples=samples, microbatch=microbatch
+        )
+        return Sampled(run.x.to(dtype), Ledger(run.rounds, int(run.calls.max()), run.evaluations), None)
     grid = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
     model = model if microbatch is None else Microbatched(model, microbatch)
-    table = _tableau(_strong(Solver.of(solver), eta), model.schedule, grid)
-    inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
-    if start is None:
-        if float(table.levels[0].theta) < float(table.levels[-1].theta):
-            raise InvalidArgument(f"{grid.label} goes up from data: give start = alpha x, {tuple(shape)}.")
-        place = model.device if device is None else device
-        start = noise.normal(shape, seed=seed, purpose="start", samples=samples, dtype=inner, device=place)
-        start = start * float(exact(table.levels.sigma)[0])
-    elif tuple(start.shape) != tuple(shape):
-        raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
-    x, trajectory = _run(table, model, start.to(inner), cond, seed, samples, watch, record)
+    table = _tableau(_strong(method, eta), model.schedule, grid)
+    if start is None and float(table.levels[0].theta) < float(table.levels[-1].theta):
+        raise InvalidArgument(f"Grid {grid.label} goes from data to noise: give the data to start from, start=x.")
+    x, trajectory = _run(table, model, begun(table.levels[0]), cond, seed, samples, watch, record)
     calls = table.calls * model.passes
     return Sampled(x.to(dtype), Ledger(table.calls, calls, calls * len(x)), trajectory)
+
+
+def _method(solver: Solver | Adaptive | str) -> Solver | Adaptive:
+    """A solver from its spec: one that makes tables, or one that chooses its steps."""
+    if isinstance(solver, str) and solver.partition(":")[0] in Adaptive.members:
+        return Adaptive.of(solver)
+    return solver if isinstance(solver, Adaptive) else Solver.of(solver)
 
 
 def _run(

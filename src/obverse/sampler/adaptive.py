@@ -1,0 +1,249 @@
+"""Steps as long as a tolerance allows, for every sample on its own (T35)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from obverse.ground import noise
+from obverse.ground.errors import InvalidArgument, require
+from obverse.ground.families import Family
+from obverse.ground.numerics import exact
+from obverse.ground.shapes import against, check_rows
+from obverse.model import Cond, Model
+from obverse.path import Level
+from obverse.sampler.control import padded
+from obverse.sampler.dense import Course
+from obverse.sampler.field import Circle, Field
+from obverse.sampler.pairs import DormandPrince, Pair
+from obverse.sampler.reverse import Reverse
+from obverse.sampler.tree import BrownianTree
+from obverse.sampler.walk import Arrival, Crowd, Walk
+
+
+class Round(NamedTuple):
+    """One attempt of everybody on the way: for bars and films.
+
+    number: from 1. who: their rows. level: where they are now, one for each. x_t: their states. taken: which attempts
+    were good enough; ratio: error over tolerance of each.
+    """
+
+    number: int
+    who: Tensor
+    level: Level
+    x_t: Tensor
+    taken: Tensor
+    ratio: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveRun:
+    """What came of it.
+
+    Args:     x: the samples; (batch *data).
+              error: what each may be wrong by, root mean square per coordinate of x / r: units of the data; (batch,).
+                  Errors of its steps added up, not followed through the flow; infinite where too little is known.
+              finished: who got to the end within tolerance, calls and the shortest step; (batch,).
+              stalled: whose step became too short; (batch,).
+              calls, steps, refused: network calls of each, steps taken, attempts thrown away; (batch,).
+              level: from where each went to the end, in one last step without a call; one for each.
+              rounds, evaluations: calls of the model, and rows in them; guidance's second pass counted in the latter.
+              course: the path, if `dense`.
+    """
+
+    x: Tensor
+    error: Tensor
+    finished: Tensor
+    stalled: Tensor
+    calls: Tensor
+    steps: Tensor
+    refused: Tensor
+    level: Level
+    rounds: int
+    evaluations: int
+    course: Course | None = None
+
+    def at(self, level: Level | Tensor | float) -> Tensor:
+        """The states at a level on the way, x_t; (batch *data).
+
+        Args:     level: a Level, or t in [0, 1]; one for all samples or one for each.
+        Raises:   InvalidArgument without `dense`, or where a sample has not been.
+        """
+        if self.course is None:
+            raise InvalidArgument("This run has kept its end only; dense=True keeps the path.")
+        return self.course.at(level)
+
+
+@dataclass(frozen=True)
+class Adaptive(Family, family="adaptive", name="adaptive"):
+    """Embedded pairs in semi-linear form, with a step and an error for every sample.
+
+    Args:     rtol, atol: a step may be wrong by atol + rtol |y|, y = x_t / r, in root mean square per coordinate: units
+                  of the data. The end is then wrong by about as much: 0.05 to 2 times, measured on exact mixtures.
+              max_calls: of each sample; who has used them up is taken to the end in one turn.
+              eta: 0 the probability flow; above, the SDE of T30 along one path per sample, whatever the tolerance.
+              pair: of the flow; dopri5 or bs32.
+              sigma_data: the size at which the circle is centred; near the size of the details of the data.
+    """
+
+    rtol: float = 1e-3
+    atol: float = 1e-6
+    max_calls: int = 1000
+    eta: float = 0.0
+    pair: Pair = field(default_factory=DormandPrince)
+    sigma_data: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"adaptive: 0 <= {name} < 1, got {value} (1e-3 is far below what is seen).")
+        require(self.rtol + self.atol > 0, "adaptive: rtol or atol above 0, got 0 for both.")
+        require(self.max_calls >= 1, f"adaptive: max_calls >= 1, got {self.max_calls}.")
+        require(0 <= self.eta < float("inf"), f"adaptive: eta >= 0 (0 = flow, 1 = DDPM), got {self.eta}.")
+        require(self.sigma_data > 0, f"adaptive: sigma_data > 0, got {self.sigma_data}.")
+
+    def run(
+        self,
+        model: Model,
+        start: Tensor,
+        *,
+        cond: Cond = None,
+        seed: int = 0,
+        samples: Sequence[int] | None = None,
+        microbatch: int | None = None,
+        start_level: Level | float = 1.0,
+        stop_level: Level | float | None = None,
+        dense: bool = False,
+        watch: Callable[[Round], object] | None = None,
+    ) -> AdaptiveRun:
+        """Take states from one level to another; arguments as of `adaptive`."""
+        names = list(range(len(start))) if samples is None else [int(name) for name in samples]
+        require(len(names) == len(start), f"samples names every row once: expected {len(start)}, got {len(names)}.")
+        require(microbatch is None or microbatch >= 1, f"microbatch >= 1, got {microbatch} (16 suits a CPU).")
+        check_rows(cond, len(start))
+        circle = Circle(model.schedule, self.sigma_data)
+        first, last = _level(circle, start_level), _level(circle, stop_level)
+        here, there = float(circle.phi(first)), float(circle.phi(last))
+        require(here != there, f"A run goes from one level to another, got {first} for both.")
+        require(
+            self.eta == 0 or there < here,
+            f"The SDE of eta > 0 goes towards the data, from noisier to cleaner levels; got {first} to {last} (eta=0).",
+        )
+        way = Reverse(circle, BrownianTree(self.eta, seed, names)) if self.eta else self.pair
+        walk = Walk(
+            Field(circle, model, cond, names, microbatch),
+            way, there, self.rtol, self.atol, self.max_calls, Course(circle, len(start)) if dense else None,
+        )  # fmt: skip
+        with torch.no_grad():
+            z = start / against(circle.rho(first), start)
+            crowd = walk.begin(z, torch.full((len(start),), here, dtype=torch.float64))
+            arrivals = list(_arrivals(walk, crowd, watch))
+        return _collected(walk, arrivals, last, start)
+
+
+def adaptive(
+    model: Model,
+    shape: Sequence[int],
+    *,
+    rtol: float = 1e-3,
+    atol: float = 1e-6,
+    max_calls: int = 1000,
+    eta: float = 0.0,
+    pair: Pair | str = "dopri5",
+    cond: Cond = None,
+    seed: int = 0,
+    samples: Sequence[int] | None = None,
+    microbatch: int | None = None,
+    start: Tensor | None = None,
+    start_level: Level | float = 1.0,
+    stop_level: Level | float | None = None,
+    dense: bool = False,
+    watch: Callable[[Round], object] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> AdaptiveRun:
+    """Draw samples, or take given states elsewhere, with as many calls as a tolerance asks for.
+
+    Args:     model: any model; its schedule decides the path.
+              shape: (batch *data).
+              rtol, atol, max_calls, eta, pair: as of `Adaptive`.
+              cond: handed to the model; one row for each sample.
+              seed: one start and one Brownian path for each (seed, sample), whatever the batch and the tolerance.
+              samples: who the rows are; (batch,); default 0, 1, 2 ...
+              microbatch: call the network at this one, padded batch size: all bits of sample i are then its own.
+              start: the first state, in place of fresh noise; (batch *data).
+              start_level, stop_level: from where to where, a Level or t; default from t = 1 to the clean end. It goes
+                  from data to noise (inversion) where start_level is the cleaner of the two.
+              dense: keep the path: `run.at(level)`.
+              watch: called after every Round.
+              dtype: float32 or float64, of states and result.
+    Returns:  an AdaptiveRun: samples, errors, calls, who finished.
+    Raises:   InvalidArgument for arguments outside their range; SingularConversion where the model's prediction does
+              not determine the flow; NonFinite naming the round, the level and the sample.
+
+    Example:
+        >>> from obverse.model import Gaussian
+        >>> run = adaptive(Gaussian(torch.zeros(2), 0.25, "linear"), (3, 2), rtol=1e-2)
+        >>> bool(run.finished.all()), run.calls.shape
+        (True, torch.Size([3]))
+    """
+    method = Adaptive(rtol, atol, max_calls, eta, Pair.of(pair))
+    require(len(shape) >= 2 and min(shape) >= 1, f"shape is (batch *data), every size >= 1, got {tuple(shape)}.")
+    require(dtype in (torch.float32, torch.float64), f"dtype is float32 or float64, got {dtype}.")
+    if start is None:
+        first = _level(Circle(model.schedule, 1.0), start_level)
+        start = noise.normal(
+            shape, seed=seed, purpose="start", samples=samples, dtype=torch.float64, device=model.device
+        ) * float(exact(first.sigma))
+    require(tuple(start.shape) == tuple(shape), f"start has the shape {tuple(shape)}, got {tuple(start.shape)}.")
+    return method.run(
+        model, start.to(dtype), cond=cond, seed=seed, samples=samples, microbatch=microbatch,
+        start_level=start_level, stop_level=stop_level, dense=dense, watch=watch,
+    )  # fmt: skip
+
+
+def _level(circle: Circle, level: Level | float | None) -> Level:
+    """One moment; None: the clean end."""
+    if level is None:
+        return circle.schedule.end
+    return level if isinstance(level, Level) else circle.schedule.at(level)
+
+
+def _arrivals(walk: Walk, crowd: Crowd, watch: Callable[[Round], object] | None) -> list[Arrival]:
+    """The one loop."""
+    arrivals, number = [], 0
+    while True:
+        crowd, arrival = walk.leave(crowd)
+        if len(arrival.crowd.who):
+            arrivals.append(arrival)
+        if not len(crowd.who):
+            return arrivals
+        crowd, taken, ratio = walk.round(crowd)
+        number += 1
+        if watch is not None:
+            level = walk.circle.level(padded(crowd.phi))[: len(taken)]
+            x_t = against(walk.circle.rho(level), crowd.z) * crowd.z
+            watch(Round(number, crowd.who, level, x_t, taken, ratio))
+
+
+def _collected(walk: Walk, arrivals: list[Arrival], last: Level, like: Tensor) -> AdaptiveRun:
+    """Everybody back in their rows."""
+    order = torch.cat([arrival.crowd.who for arrival in arrivals]).argsort()
+
+    def column(name: str) -> Tensor:
+        return torch.cat([getattr(arrival.crowd, name) for arrival in arrivals])[order]
+
+    def result(name: str) -> Tensor:
+        values = torch.cat([getattr(arrival, name) for arrival in arrivals])
+        return values[order.to(values.device)]
+
+    circle, phi = walk.circle, column("phi")
+    x = against(circle.rho(last), like) * result("z")
+    return AdaptiveRun(
+        x, result("error"), result("finished"), result("stalled"), column("calls"), column("steps"), column("refused"),
+        circle.level(padded(phi))[: len(phi)], walk.field.rounds, walk.field.evaluations, walk.course,
+    )  # fmt: skip

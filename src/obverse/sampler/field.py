@@ -1,0 +1,107 @@
+"""A model as a field of slopes, every sample at its own level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import NonFinite
+from obverse.ground.numerics import exact
+from obverse.ground.shapes import against, rows
+from obverse.model import Cond, Model
+from obverse.path import Edm, Level, Schedule, coefficients
+from obverse.sampler.control import padded
+
+
+@dataclass(frozen=True)
+class Circle:
+    """The circle of data of size sigma_data on a schedule: phi = atan(nsr / sigma_data), z = x_t / rho.
+
+    Args:     schedule: whose levels they are.
+              sigma_data: the size of data at which noise is half way; the last decisions fall there.
+    """
+
+    schedule: Schedule
+    sigma_data: float
+
+    def level(self, phi: Tensor) -> Level:
+        """The levels at angles, padded: bits of one do not depend on the others."""
+        logsnr = -2 * (self.sigma_data * phi.tan()).log()
+        low, high = self.schedule.range
+        logsnr = torch.where(phi >= math.pi / 2, -math.inf, logsnr)
+        return self.schedule.at_logsnr(logsnr.clamp(low, high))
+
+    def phi(self, level: Level) -> Tensor:
+        """The angle of a level."""
+        return torch.atan2(exact(level.sigma), self.sigma_data * exact(level.alpha))
+
+    def rho(self, level: Level) -> Tensor:
+        """Scale of the state on this circle."""
+        return ((self.sigma_data * exact(level.alpha)) ** 2 + exact(level.sigma) ** 2).sqrt()
+
+    @property
+    def least(self) -> float:
+        """The smallest angle at which the schedule has a level."""
+        return float(self.phi(self.schedule.at(0.0)))
+
+
+@dataclass(eq=False)
+class Field:
+    """v(z, phi) of a model, with its ledger.
+
+    Args:     circle: where states are.
+              model: any model on the circle's schedule.
+              cond: one row for each sample of the whole run.
+              names: of the samples, for messages.
+              microbatch: call the model at this one batch size.
+    """
+
+    circle: Circle
+    model: Model
+    cond: Cond
+    names: list[int]
+    microbatch: int | None = None
+    rounds: int = 0
+    evaluations: int = 0
+
+    def __call__(self, z: Tensor, phi: Tensor, who: Tensor) -> Tensor:
+        """The slope of each state; `who` are the rows of the run that they belong to."""
+        wide = self.circle.level(padded(phi))
+        level = wide[: len(phi)]
+        x_t = against(self.circle.rho(wide)[: len(phi)], z) * z
+        output = self._outputs(x_t, level, who)
+        self._finite(output, level, who)
+        on_output, on_state = coefficients(self.model.face, Edm(self.circle.sigma_data), wide)
+        cut = [exact(c).expand(len(wide))[: len(phi)] for c in (on_output, on_state)]
+        return -(against(cut[0], z) * output + against(cut[1], z) * x_t)
+
+    def _outputs(self, x_t: Tensor, level: Level, who: Tensor) -> Tensor:
+        count = len(x_t)
+        size = count if self.microbatch is None else self.microbatch
+        self.evaluations += count * self.model.passes
+        parts = []
+        for first in range(0, count, size):
+            members = torch.arange(first, first + size).clamp_(max=count - 1)
+            here = members.to(x_t.device)
+            states = x_t[here]
+            self.rounds += 1
+            call = self.model.at(level[members], states)
+            parts.append(call(states, rows(self.cond, who[members].to(x_t.device))))
+        return torch.cat(parts)[:count]
+
+    def _finite(self, output: Tensor, level: Level, who: Tensor) -> None:
+        bad = (~output.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+        if bad:
+            raise NonFinite(
+                f"Round {self.rounds} of calls: the network's output is not finite at {single(level, bad[0])}, first "
+                f"in sample {self.names[int(who[bad[0]])]} ({len(bad)} of {len(output)} rows). Check the model's "
+                f"precision and its convention of time."
+            )
+
+
+def single(level: Level, index: int) -> Level:
+    """One of many levels, as plain floats."""
+    return Level(*(float(exact(getattr(level, field.name))[index]) for field in fields(level)))

@@ -19,6 +19,7 @@ _MODULES = {
     "data": "obverse.data",
     "errors": "obverse.ground.errors",
     "grids": "obverse.sampler.grids",
+    "interop": "obverse.interop",
     "laws": "obverse.laws",
     "metrics": "obverse.metrics",
     "nets": "obverse.nets",
@@ -41,6 +42,7 @@ _NAMES = {
     "Sampler": "obverse.sampler",
     "Tableau": "obverse.sampler",
     "change": "obverse.path",
+    "compare": "obverse.sampler",
     "gain": "obverse.path",
     "sample": "obverse.sampler",
 }

@@ -11,9 +11,12 @@ VERBS = {
     "train": "train a model on a path or a named data set",
     "sample": "draw from a trained model: pictures, arrays, the film of the trajectory",
     "evaluate": "measure samples against held-out data, beside real against real",
+    "advise": "measure every method on a trained model, and say which to use for how many network calls",
+    "tune": "fit a sampler of a few network calls to a trained model",
     "report": "write one self-contained page about a trained model",
     "demo": "train on real digits, sample, measure and report: three minutes",
     "inspect": "show a run or a schedule: curves, parameters, the convention in words",
+    "compare": "say whether two samplers are the same algorithm, diffusers' schedulers too, and where they part",
     "list": "show every member of every family",
     "check": "put one's own schedule, solver, weighting ... through the laws of its family",
 }

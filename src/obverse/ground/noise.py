@@ -113,7 +113,7 @@ def grained(
     keys = _mix((ids + 1).mul_(_GAMMA).add_(_key(seed, purpose)))[:, None]
     steps_at = torch.arange(steps.start, steps.stop, steps.step, device=keys.device)[:, None, None]
     counters = (steps_at << 32) + torch.arange(1, pairs + 1, device=keys.device)
-    words = _mix(keys + counters.mul_(_GAMMA)).view(torch.int32).unflatten(-1, (pairs, 2))
+    words = _mix(keys + counters.mul_(_GAMMA)).view(torch.int32).reshape(len(steps), -1, pairs, 2)
     high, low = words[..., 0].contiguous(), words[..., 1].contiguous()
     radius = _log((high & 0x7FFFFFFF).float().add_(0.5).mul_(2.0**-31), terms=4).mul_(-2.0).clamp_(min=0).sqrt_()
     radius = radius.view(torch.int32).bitwise_or_(high & -0x80000000).view(torch.float32)  # the half of the turn

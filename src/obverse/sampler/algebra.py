@@ -37,7 +37,7 @@ def rescaled(table: Tableau, schedule: Schedule | str) -> Tableau:
         def beside(key: Register) -> float:
             if key.kind == "xi":
                 return 1.0
-            return scale[key.place] if key.kind == "e" else scale[table.reads[key.place]]
+            return float(scale[key.place if key.kind == "e" else table.reads[key.place]])
 
         return {key: number * scale[n] / beside(key) for key, number in row.items()}
 

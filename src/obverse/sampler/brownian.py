@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -61,10 +61,10 @@ def _path(spans: list[tuple[float, float]], like: Tensor, seed: int, samples: Se
     begun = 0
     for who in _some(like, samples, count):  # few rows at a time, all their steps
         where = slice(begun, begun := begun + len(who) * size // len(like))
-        shape, keys = (len(who), *like.shape[1:]), {"seed": seed, "samples": who, "device": like.device}
-        part = noise.grained(shape, purpose="path", steps=range(len(shared)), **keys).reshape(len(shared), -1)
+        some = partial(noise.grained, (len(who), *like.shape[1:]), seed=seed, samples=who, device=like.device)
+        part = some(purpose="path", steps=range(len(shared))).reshape(len(shared), -1)
         if count > MODES:
-            rest = noise.grained(shape, purpose="rest", steps=range(count), **keys).reshape(count, -1)
+            rest = some(purpose="rest", steps=range(count)).reshape(count, -1)
             part = noise.grain(part - mixing.T @ rest.double())
         shared[:, where] = part
     more = _blocks("rest", count, like, seed, samples) if count > MODES else None
@@ -78,7 +78,7 @@ def _path(spans: list[tuple[float, float]], like: Tensor, seed: int, samples: Se
 
 def _product(weights: Tensor, draws: Tensor) -> Tensor:
     """In float64, where it is exact, some columns at a time, so that no second copy of the draws is held."""
-    parts = draws.split(max(1, 4 * BLOCK // len(draws)), dim=1)
+    parts = torch.split(draws, max(1, 4 * BLOCK // len(draws)), dim=1)
     return torch.cat([weights @ part.double() for part in parts], 1) if len(parts) > 1 else weights @ draws.double()
 
 
@@ -116,4 +116,4 @@ def _blocks(purpose: str, count: int, like: Tensor, seed: int, samples: Sequence
 def _some(like: Tensor, samples: Sequence[int] | None, count: int) -> Sequence[Tensor]:
     """The samples, few enough at a time for so many draws of each to stay a block."""
     names = torch.arange(len(like)) if samples is None else torch.as_tensor(samples)
-    return names.split(max(1, BLOCK * len(like) // (like.numel() * count)))
+    return torch.split(names, max(1, BLOCK * len(like) // (like.numel() * count)))

@@ -6,11 +6,12 @@ calls are worked out together, by one small product of a matrix of numbers with 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -141,20 +142,23 @@ def combine(row: Row, held: Mapping[Register, Tensor]) -> Tensor:
     return torch.stack([held[key] * number for key, number in row.items()]).sum(0)
 
 
-class Memory(Protocol):
+class Memory(ABC):
     """Where a run keeps its registers."""
 
+    @abstractmethod
     def put(self, slot: int, value: Tensor) -> None:
         """Keep a value in a slot; UNUSED and PASSED are no slots."""
 
+    @abstractmethod
     def states(self, number: int) -> Sequence[Tensor]:
         """The states of a group; good until the next group's."""
 
+    @abstractmethod
     def own(self, x_t: Tensor) -> Tensor:
         """A state that stays as it is."""
 
 
-class Matrix:
+class Matrix(Memory):
     """Slots as rows of one matrix, states by one product: a microsecond a step; no gradients."""
 
     def __init__(self, program: Program, like: Tensor) -> None:
@@ -162,7 +166,7 @@ class Matrix:
         self._rows = like.new_zeros(program.slots, like.numel())
         self._slots = [row.view(like.shape) for row in self._rows]
         counts = [len(group.weights) for group in program.groups]
-        self._weights = program.numbers.to(like).split(counts) if any(counts) else [like] * len(counts)
+        self._weights = torch.split(program.numbers.to(like), counts) if any(counts) else [like] * len(counts)
         new = like.new_empty(program.width, like.numel())
         shaped = [row.view(like.shape) for row in new]
         upto = [(new[:count], shaped[:count]) for count in range(program.width + 1)]
@@ -186,7 +190,7 @@ class Matrix:
         return x_t.clone()
 
 
-class Loose:
+class Loose(Memory):
     """Slots one by one, states term by term: the same bits at any batch size, and gradients pass."""
 
     def __init__(self, program: Program) -> None:

@@ -62,7 +62,7 @@ def test_every_law_answers_with_what_it_measured_and_how_long_it_took() -> None:
 
 @pytest.mark.parametrize("nobody", [int, 3, "ddim", Family], ids=str)
 def test_what_belongs_to_no_family_is_refused_with_the_families(nobody: object) -> None:
-    with pytest.raises(InvalidArgument, match="coupling, grid, precondition, prediction, schedule, solver, time"):
+    with pytest.raises(InvalidArgument, match="prediction, schedule, solver, strength, time"):
         check(nobody)  # type: ignore[arg-type]
 
 

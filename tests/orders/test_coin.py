@@ -12,6 +12,13 @@ from obverse.sampler import LogSNR, Sampler, Solver, sample
 
 PATHS = ["linear", "vp", "cosine", "edm"]
 SOLVERS = ["ddim", "euler", "heun:face=noise", "heun:face=flow", "dpmpp-2m", "sde", "sde:eta=0.5"]
+SOLVERS += [
+    "runge-kutta",
+    "runge-kutta:face=v",
+    "dpm-solver",
+    "dpm-solver:stages=2,face=data",
+    "switch",
+]
 GRID = LogSNR(12, low=-8.0, high=8.0)  # all four schedules reach these levels
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 

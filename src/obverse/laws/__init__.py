@@ -5,7 +5,8 @@ import obverse.laws.inputs
 import obverse.laws.objectives
 import obverse.laws.predictions
 import obverse.laws.schedules
-import obverse.laws.solvers  # noqa: F401
+import obverse.laws.solvers
+import obverse.laws.strengths  # noqa: F401
 from obverse.laws.law import Law, Verdict, check, laws_of
 from obverse.laws.resolve import resolve
 

@@ -48,6 +48,12 @@ def hill(schedule: Schedule | str) -> Gaussian:
     return Gaussian(torch.tensor([0.3]), 0.36, schedule)
 
 
+def ridge(schedule: Schedule | str) -> Gaussian:
+    """One Gaussian, narrow to wide along its axes: what a method does to any variance."""
+    variances = torch.tensor([0.04, 0.36, 1.7, 9.0], dtype=torch.float64)
+    return Gaussian(torch.tensor([0.3, -0.5, 0.2, 1.0]), variances.diag(), schedule)
+
+
 def hills(schedule: Schedule | str) -> Mixture:
     """Two Gaussians on the line, near enough to be told apart only late."""
     return Mixture(torch.tensor([[-0.8], [1.0]]), 0.16, torch.tensor([0.4, 0.6]), schedule)

@@ -17,9 +17,20 @@ from obverse.laws.law import made
 from obverse.model.network import Precondition, TimeInput
 from obverse.objective import Coupling, TimeLaw, Weighting
 from obverse.path import Prediction, Schedule
-from obverse.sampler import Grid, Solver
+from obverse.sampler import Grid, Solver, Strength
 
-_BASES: tuple[Any, ...] = (Schedule, Prediction, Solver, Grid, Weighting, TimeLaw, Coupling, TimeInput, Precondition)
+_BASES: tuple[Any, ...] = (
+    Schedule,
+    Prediction,
+    Solver,
+    Grid,
+    Strength,
+    Weighting,
+    TimeLaw,
+    Coupling,
+    TimeInput,
+    Precondition,
+)
 FAMILIES: dict[str, type[Family]] = {base.family.replace(" ", "-"): base for base in _BASES}
 
 

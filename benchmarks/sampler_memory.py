@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     results = {}
-    model = ob.Network(lambda x_t, t: x_t * 0.5, "linear", predicts="flow", cond="none")
+    model = ob.Network(lambda x_t, _: x_t * 0.5, "linear", predicts="flow", cond="none")
     x = torch.randn(64, 3, 32, 32)
     for solver in SOLVERS:
         for steps in STEPS if solver != "sde" else (10, 100):

@@ -14,18 +14,23 @@ from torch import Tensor
 from obverse.model import Gaussian, Mixture
 from obverse.path import Data, Flow, Level, Noise, V, Velocity
 from obverse.sampler import (
+    AB,
     DDIM,
+    DEIS,
     PNDM,
     SDE,
+    Adams,
     DPMpp2M,
     DPMSolver,
     Euler,
     Heun,
+    InNSR,
     Register,
     RungeKutta,
     Solver,
     Switch,
     Uniform,
+    UniPC,
     sample,
 )
 
@@ -52,8 +57,24 @@ SOLVERS = [
     PNDM(),
     PNDM("heun"),
     Switch(DDIM(), RungeKutta()),
+    AB(2),
+    DEIS(),
+    UniPC(1),
+    Adams(memory=1),
+    Adams(Noise(), InNSR(), memory=2, corrector=False),
 ]
-ORDERS = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp-2m": 2, "pndm": 2, "switch": 2}
+ORDERS = {
+    "ddim": 1,
+    "euler": 1,
+    "heun": 2,
+    "dpmpp-2m": 2,
+    "pndm": 2,
+    "switch": 2,
+    "ab": 2,
+    "deis": 2,
+    "unipc": 2,
+    "adams": 2,
+}
 TABLES = {"ralston": 2, "heun3": 3, "ralston3": 3, "kutta3": 3, "rk4": 4, "three-eighths": 4}
 
 

@@ -236,11 +236,19 @@ def test_a_second_order_step_to_no_noise_is_of_first_order() -> None:
 
 
 def test_a_method_that_cannot_leave_the_source_says_so() -> None:
+    class Divides(Solver):
+        """Noise's clock whatever the level."""
+
+        name, order = "divides", 1
+
+        def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+            return x_t * (s.alpha / t.alpha if t.alpha else math.inf)
+
     with pytest.raises(InvalidArgument, match=r"infinite coefficients: this method cannot leave or reach that end"):
-        Solver.of("heun:face=noise").tableau("linear", "uniform:steps=3")
-    with pytest.raises(InvalidArgument, match="'v' has no clock of its own"):
-        Solver.of("euler:face=v").tableau("linear", "uniform:steps=3")
-    with pytest.raises(InvalidArgument, match=r"sde: eta >= 0 \(0 = DDIM, 1 = DDPM\), got -0.5"):
+        Divides().tableau("linear", "uniform:steps=3")
+    with pytest.raises(InvalidArgument, match="'score' has no clock of its own"):
+        Solver.of("euler:face=score").tableau("linear", "uniform:steps=3")
+    with pytest.raises(InvalidArgument, match=r"eta >= 0 and finite \(0 = the ODE, 1 = DDPM\), got -0\.5"):
         Solver.of("sde:eta=-0.5")
 
 

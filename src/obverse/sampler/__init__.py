@@ -1,32 +1,148 @@
 """Samplers: grids, solvers, the tableau they make and the loop that runs it."""
 
-from obverse.sampler.grids import Angle, Given, Grid, Karras, LogSNR, Shift, Uniform
-from obverse.sampler.multistep import DPMpp2M
-from obverse.sampler.onestep import DDIM, Euler, Heun
-from obverse.sampler.run import Sampler, Step, sample
+from obverse.sampler.adapted import adapted
+from obverse.sampler.adaptive import Adaptive, AdaptiveRun, Round, adaptive
+from obverse.sampler.algebra import composed, rescaled
+from obverse.sampler.ancestral import DDPM, Ancestral, DDIMEta
+from obverse.sampler.churn import Churn, Restart
+from obverse.sampler.clocks import Clock, InAngle, InLogSNR, InNSR, InTime
+from obverse.sampler.comparison import Comparison, Parting, compare, reached, remarks
+from obverse.sampler.draw import Ledger, Sampled, sample, sampled
+from obverse.sampler.grids import (
+    AlignYourSteps,
+    Angle,
+    Beta,
+    Exponential,
+    Given,
+    GivenAngle,
+    GivenLogSNR,
+    GivenNSR,
+    Grid,
+    Indices,
+    Inverted,
+    Karras,
+    LogSNR,
+    Part,
+    Quadratic,
+    ResolutionShift,
+    Scales,
+    Shift,
+    Sigmoid,
+    Uniform,
+)
+from obverse.sampler.langevin import Langevin
+from obverse.sampler.multistep import AB, DEIS, LMS, Adams
+from obverse.sampler.onestep import DDIM, Euler
+from obverse.sampler.pairs import BogackiShampine, DormandPrince, Pair
+from obverse.sampler.picard import Parallel, parallel
+from obverse.sampler.program import Register
+from obverse.sampler.propagation import Moments, propagate
+from obverse.sampler.pseudo import PNDM
+from obverse.sampler.run import Sampler, Step
+from obverse.sampler.rungekutta import TABLES, Butcher, Heun, RungeKutta
+from obverse.sampler.sde import ERSDE, SASolver, SDEAdams, SDEDPMpp
+from obverse.sampler.singlestep import DPMSolver
 from obverse.sampler.solver import Solver, Trace
-from obverse.sampler.stochastic import SDE
-from obverse.sampler.tableau import Canonical, Register, Tableau
+from obverse.sampler.stochastic import SDE, EulerMaruyama, Renoise
+from obverse.sampler.strength import Constant, FromFunction, NoiseScale, Ramp, Strength, Window
+from obverse.sampler.switch import Switch, SwitchAt
+from obverse.sampler.tableau import Canonical, Tableau
+from obverse.sampler.thrifty import Thrifty
+from obverse.sampler.trajectory import Trajectory
+from obverse.sampler.unipc import DPMpp2M, DPMpp3M, UniPC
 
 __all__ = [
+    "AB",
     "DDIM",
+    "DDPM",
+    "DEIS",
+    "ERSDE",
+    "LMS",
+    "PNDM",
     "SDE",
+    "TABLES",
+    "Adams",
+    "Adaptive",
+    "AdaptiveRun",
+    "AlignYourSteps",
+    "Ancestral",
     "Angle",
+    "Beta",
+    "BogackiShampine",
+    "Butcher",
     "Canonical",
+    "Churn",
+    "Clock",
+    "Comparison",
+    "Constant",
+    "DDIMEta",
+    "DPMSolver",
     "DPMpp2M",
+    "DPMpp3M",
+    "DormandPrince",
     "Euler",
+    "EulerMaruyama",
+    "Exponential",
+    "FromFunction",
     "Given",
+    "GivenAngle",
+    "GivenLogSNR",
+    "GivenNSR",
     "Grid",
     "Heun",
+    "InAngle",
+    "InLogSNR",
+    "InNSR",
+    "InTime",
+    "Indices",
+    "Inverted",
     "Karras",
+    "Langevin",
+    "Ledger",
     "LogSNR",
+    "Moments",
+    "NoiseScale",
+    "Pair",
+    "Parallel",
+    "Part",
+    "Parting",
+    "Quadratic",
+    "Ramp",
     "Register",
+    "Renoise",
+    "ResolutionShift",
+    "Restart",
+    "Round",
+    "RungeKutta",
+    "SASolver",
+    "SDEAdams",
+    "SDEDPMpp",
+    "Sampled",
     "Sampler",
+    "Scales",
     "Shift",
+    "Sigmoid",
     "Solver",
     "Step",
+    "Strength",
+    "Switch",
+    "SwitchAt",
     "Tableau",
+    "Thrifty",
     "Trace",
+    "Trajectory",
+    "UniPC",
     "Uniform",
+    "Window",
+    "adapted",
+    "adaptive",
+    "compare",
+    "composed",
+    "parallel",
+    "propagate",
+    "reached",
+    "remarks",
+    "rescaled",
     "sample",
+    "sampled",
 ]

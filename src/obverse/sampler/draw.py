@@ -52,9 +52,9 @@ def sample(
     model: Model,
     shape: Sequence[int],
     *,
-    solver: Solver | Adaptive | str = "dpmpp-2m",
+    solver: Solver | Adaptive | str = "thrifty",
     steps: int | None = None,
-    grid: Grid | str = "angle",
+    grid: Grid | str = "scales",
     eta: float | None = None,
     cond: Cond = None,
     seed: int = 0,
@@ -69,9 +69,9 @@ def sample(
 
     Args:     model: any model; its schedule decides the path.
               shape: (batch *data).
-              solver: a name, a spec or a Solver; `obverse list` shows them. dpmpp-2m: most exact for its calls.
+              solver: a name, a spec or a Solver; `obverse list` shows them. thrifty: most exact for its calls.
               steps: how many the grid has; default the grid's own.
-              grid: a name, a spec or a Grid; angle: the same noise levels whatever the schedule.
+              grid: a name, a spec or a Grid; scales: what thrifty was made for, the same on every schedule.
               eta: shorthand for the eta of a solver that has one: 0 an ODE, 1 DDPM.
               cond: handed to the model; one row for each sample.
               seed: one noise path for each (seed, sample), whatever the batch.
@@ -114,9 +114,9 @@ def sampled(
     model: Model,
     shape: Sequence[int],
     *,
-    solver: Solver | Adaptive | str = "dpmpp-2m",
+    solver: Solver | Adaptive | str = "thrifty",
     steps: int | None = None,
-    grid: Grid | str = "angle",
+    grid: Grid | str = "scales",
     eta: float | None = None,
     cond: Cond = None,
     seed: int = 0,
@@ -161,10 +161,10 @@ def sampled(
         run = method.run(
             model, begun(model.schedule.at(1.0)), cond=cond, seed=seed, samples=samples, microbatch=microbatch
         )
-        return Sampled(run.x.to(dtype), Ledger(run.rounds, int(run.calls.max()), run.evaluations), None)
+        return Sampled(run.x.to(dtype), Ledger(run.rounds, int(run.calls.max()) * model.passes, run.evaluations), None)
     grid = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
     model = model if microbatch is None else Microbatched(model, microbatch)
-    table = _tableau(_strong(method, eta), model.schedule, grid)
+    table = _tableau(with_eta(method, eta), model.schedule, grid)
     if start is None and float(table.levels[0].theta) < float(table.levels[-1].theta):
         raise InvalidArgument(f"Grid {grid.label} goes from data to noise: give the data to start from, start=x.")
     x, trajectory = _run(table, model, begun(table.levels[0]), cond, seed, samples, watch, record)
@@ -223,7 +223,7 @@ def _check(shape: Sequence[int], dtype: torch.dtype, cond: Cond, samples: Sequen
     check_rows(cond, shape[0])
 
 
-def _strong(solver: Solver, eta: float | None) -> Solver:
+def with_eta(solver: Solver, eta: float | None) -> Solver:
     """The solver with the eta asked for."""
     if eta is None:
         return solver

@@ -1,35 +1,230 @@
-"""Methods that look back at the estimates of earlier steps."""
+"""Exponential Adams methods: estimates of earlier steps joined by a polynomial, integrated exactly (T26).
+
+All of them are one step, `advance`, with three choices: the face that is joined, the clock it is joined in, and how
+many estimates. A corrector joins the estimate at the new level too and takes the step again: that call is made anyway.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from obverse.ground.numerics import log
-from obverse.path import Level
-from obverse.sampler.solver import Combination, Solver, Trace
+from obverse.ground.errors import InvalidArgument, require
+from obverse.path import Flow, Level, Noise, Prediction, V
+from obverse.sampler.clocks import Clock, InAngle, InNSR, InTime
+from obverse.sampler.interpolation import weights
+from obverse.sampler.onestep import constant_row, kept
+from obverse.sampler.solver import Combination, Guess, Solver, Trace
+
+MOST = 5  # estimates worth joining: beyond that a polynomial amplifies what it should carry on
+HIGHEST = 4  # order that the extra calls of a start reach
 
 
-class DPMpp2M(Solver, name="dpmpp-2m"):
-    """DPM-Solver++ 2M: the data estimate, extrapolated linearly in log-SNR, integrated exactly; one call a step (T26).
+class Joined(NamedTuple):
+    """What is joined and in which clock; steps of it."""
 
-    The first step, a step to zero noise (infinitely long in log-SNR) and the one after a start from alpha = 0
-    (likewise) are of first order.
-    Source: Lu et al. (2022), "DPM-Solver++", algorithm 2.
-    """
+    face: Prediction
+    clock: Clock
 
-    order: ClassVar[int] = 2
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        e = trace.call(x_t, t)
-        data = e.data
-        if len(trace.guesses) > 1 and s.sigma > 0:
-            before = trace.guesses[-2]
-            h, h_before = _length(t, s), _length(before.level, t)
-            data = data + h / (2 * h_before) * (data - before.data)  # 0 after an infinite step
-        x_s: Combination = s.sigma / t.sigma * x_t + (s.alpha - s.sigma * t.alpha / t.sigma) * data
+    def step(self, trace: Trace, known: Sequence[Guess], x_t: Combination, t: Level, s: Level) -> Combination:
+        """x_s from x_t and estimates, the most trusted first; DDIM where noise has no clock (no data left)."""
+        face = self.face
+        if isinstance(face, Noise) and (t.alpha == 0 or s.alpha == 0):
+            face, known = Flow(), known[:1]
+        on_state, on_output = weights(face, self.clock, [e.level for e in known], t, s, trace.schedule)
+        x_s: Combination = on_state * x_t
+        for e, weight in zip(known, on_output, strict=True):
+            x_s = x_s + weight * e.on(face) if weight else x_s
         return x_s
 
 
-def _length(t: Level, s: Level) -> float:
-    """Length of a step in half log-SNR; infinite from alpha = 0."""
-    return float(log(s.alpha) + log(t.sigma) - log(t.alpha) - log(s.sigma))
+class Before(NamedTuple):
+    """The step before: from where, how many estimates it joined, whether it is to be corrected."""
+
+    x_t: Combination
+    level: Level
+    used: int
+    correct: bool
+
+
+def advance(
+    trace: Trace, joined: Joined, memory: int, x_t: Combination, t: Level, s: Level, *, corrector: bool, extra: int = 0
+) -> Combination:
+    """One call, then x_s: the step that led to x_t is corrected first, then as many estimates joined as there are.
+
+    Args:     memory: estimates joined by the predictor; the corrector joins one more.
+              extra: calls spent halfway through the first step, so that it is of a higher order: 0, 1 or 2.
+    """
+    if t.sigma == 0:
+        return kept(x_t, t, s)
+    trace.call(x_t, t)
+    known = latest(trace)
+    before: Before | None = trace.notes.get("adams")
+    if before is not None and before.correct:
+        again = [known[1], known[0], *known[2 : 1 + before.used]]
+        x_t = trace.state(joined.step(trace, again, before.x_t, before.level, t), t)
+    extra = extra if before is None and s.sigma > 0 else 0
+    if extra:
+        halfway = trace.at(-2 * math.log(math.tan((t.theta + s.theta) / 2)))
+        for _ in range(extra):
+            trace.call(trace.state(joined.step(trace, known[::-1], x_t, t, halfway), halfway), halfway)
+            known = latest(trace)
+    known = known[: max(memory, 2) if extra else memory]
+    trace.notes["adams"] = Before(x_t, t, len(known), corrector or extra > 1)
+    return joined.step(trace, known, x_t, t, s)
+
+
+def latest(trace: Trace) -> list[Guess]:
+    """What was estimated so far, the newest first, once for each level."""
+    known: dict[float, Guess] = {}
+    for e in reversed(trace.guesses):
+        known.setdefault(float(e.level.theta), e)
+    return list(known.values())
+
+
+@dataclass(frozen=True)
+class Adams(Solver, name="adams"):
+    """Exponential Adams in any face and clock, corrected for free: the family that most others belong to (T26).
+
+    x_s = c_s/c_t x_t + sum_j q_j int L_j d(m/c), L_j the Lagrange polynomials of the last levels in the clock.
+    Flow in the angle changes least along a path, so that few estimates tell most. One call a step.
+
+    Args:     face: what is joined: data, noise, flow or v. v is not exact on constant data.
+              clock: in which.
+              memory: estimates joined, 1 to 5.
+              corrector: take each step again once the estimate at its end is known; one order more, no call more.
+              start: ramp: as many estimates as there are, which costs high orders their first step (2 without, 3 with
+                  the corrector is the most); exact: up to two calls more halfway through it, and order 4.
+    """
+
+    face: Prediction = field(default_factory=Flow)
+    clock: Clock = field(default_factory=InAngle)
+    memory: int = 4
+    corrector: bool = True
+    start: str = "ramp"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked(self.name, self.memory, self.start)
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return reached(self.memory + self.corrector, self.corrector, self.start)
+
+    @property
+    def invariant(self) -> bool:
+        return self.clock.invariant
+
+    @property
+    def exact(self) -> bool:
+        return constant_row(self.face)
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        order, joined = self.memory + self.corrector, Joined(self.face, self.clock)
+        extra = spent(order, self.corrector, self.start)
+        return advance(trace, joined, self.memory, x_t, t, s, corrector=self.corrector, extra=extra)
+
+
+@dataclass(frozen=True)
+class AB(Solver, name="ab"):
+    """Adams-Bashforth on the circle: v is the slope of x_t / r in the angle, whatever the schedule (T3, T26).
+
+    Args:     memory: estimates joined, 1 to 5.
+              start: ramp or exact, as in `adams`.
+    """
+
+    memory: int = 3
+    start: str = "ramp"
+
+    def __post_init__(self) -> None:
+        checked(self.name, self.memory, self.start)
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return reached(self.memory, False, self.start)
+
+    @property
+    def exact(self) -> bool:
+        return False
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        extra = spent(self.memory, False, self.start)
+        return advance(trace, Joined(V(), InAngle()), self.memory, x_t, t, s, corrector=False, extra=extra)
+
+
+@dataclass(frozen=True)
+class LMS(Solver, name="lms"):
+    """The noise estimate joined in nsr: the linear multistep method of k-diffusion where start=ramp (T26).
+
+    Args:     memory: estimates joined, 1 to 5.
+              start: ramp or exact, as in `adams`.
+    Source:   Karras et al. (2022), equation 1 in d nsr; Adams-Bashforth with unequal steps.
+    """
+
+    memory: int = 4
+    start: str = "ramp"
+
+    def __post_init__(self) -> None:
+        checked(self.name, self.memory, self.start)
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return reached(self.memory, False, self.start)
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        extra = spent(self.memory, False, self.start)
+        return advance(trace, Joined(Noise(), InNSR()), self.memory, x_t, t, s, corrector=False, extra=extra)
+
+
+@dataclass(frozen=True)
+class DEIS(Solver, name="deis"):
+    """The noise estimate joined in the schedule's t: tAB-DEIS; in logsnr it is diffusers', in nsr rhoAB-DEIS (T26).
+
+    Args:     memory: estimates joined, 1 to 5; 4 is the paper's tAB3.
+              clock: in which.
+              start: ramp or exact, as in `adams`.
+    Source:   Zhang & Chen (2023), "Fast sampling of diffusion models with exponential integrator", equations 14, 15.
+    """
+
+    memory: int = 4
+    clock: Clock = field(default_factory=InTime)
+    start: str = "ramp"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked(self.name, self.memory, self.start)
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return reached(self.memory, False, self.start)
+
+    @property
+    def invariant(self) -> bool:
+        return self.clock.invariant
+
+    @property
+    def exact(self) -> bool:
+        return True
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        extra = spent(self.memory, False, self.start)
+        return advance(trace, Joined(Noise(), self.clock), self.memory, x_t, t, s, corrector=False, extra=extra)
+
+
+def checked(name: str, memory: int, start: str) -> None:
+    """Refuse what no step can be made of."""
+    require(1 <= memory <= MOST, f"{name}: memory is 1 to {MOST} estimates, got {memory}.")
+    if start not in ("ramp", "exact"):
+        raise InvalidArgument(f"{name}: start is ramp or exact, got {start!r}.")
+
+
+def reached(order: int, corrector: bool, start: str) -> int:
+    """The order that is left of a method's after its start: a first step of one estimate costs it."""
+    return min(order, HIGHEST if start == "exact" else 2 + corrector)
+
+
+def spent(order: int, corrector: bool, start: str) -> int:
+    """Calls that an exact start adds: none where a first step of one estimate, corrected or not, is good enough."""
+    return min(order, HIGHEST) - 2 if start == "exact" and order > 2 + corrector else 0

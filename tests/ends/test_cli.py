@@ -8,12 +8,14 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from obverse.cli import VERBS, main
+from obverse.ground.families import Family
 
 FAST = ["--steps", "3", "--batch", "8", "--sample-every", "0", "--quiet"]
 SMALL_UNET, SMALL_MLP = ["--net", "unet:width=8"], ["--net", "mlp:width=16,depth=1"]
@@ -246,6 +248,115 @@ def test_guidance_and_other_schedules_are_options_of_sampling(digits: Path) -> N
     assert shapes("guided.npz") == shapes("vp.npz") == (3, 1, 8, 8)
     with np.load("plain.npz") as plain, np.load("guided.npz") as guided:
         assert abs(plain["x"] - guided["x"]).max() > 0
+
+
+def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What a verb says to a script."""
+    capsys.readouterr()
+    assert main([*argv, "--json"]) == 0
+    values: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return values
+
+
+@pytest.mark.parametrize(("show", "columns"), [("state", 4), ("data", 5), ("noise", 4)])
+def test_a_contact_sheet_shows_what_was_asked_for_on_the_way(
+    show: str, columns: int, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["sample", str(digits), "-n", "3", "--steps", "4", "--film", "sheet", "--show", show, "--out", "drawn"]
+    assert len(told(argv, capsys)["logsnr"]) == columns
+    film, samples = np.asarray(Image.open("drawn-sheet.png")), np.asarray(Image.open("drawn.png"))
+    side = samples.shape[0]  # of one tile: three samples are side by side
+    assert film.shape[1] // side == columns and film.shape[0] // side == 3
+    assert (film[:side, -side:] == samples[:, :side]).all() == (show != "noise")
+
+
+def test_the_one_data_estimate_of_one_step_is_the_sample(digits: Path) -> None:
+    argv = ["sample", str(digits), "-n", "3", "--solver", "ddim", "--steps", "1", "--film", "sheet", "--show", "data"]
+    assert main([*argv, "--out", "drawn"]) == 0
+    film = np.asarray(Image.open("drawn-sheet.png")).astype(int)
+    side = np.asarray(Image.open("drawn.png")).shape[0]
+    assert abs(film[:, :side] - film[:, -side:]).max() <= 1 < film.std()
+
+
+def test_a_film_can_be_left_out(digits: Path) -> None:
+    assert main(["sample", str(digits), "-n", "2", "--steps", "2", "--film", "none", "--out", "drawn"]) == 0
+    assert {path.name for path in Path().iterdir()} == {"drawn.npz", "drawn.png"}
+
+
+def test_the_ledger_counts_guidances_second_pass(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["sample", str(digits), "-n", "3", "--steps", "5", "--guidance", "2", "--out", "drawn"]
+    assert told(argv, capsys)["ledger"] == {"rounds": 5, "calls": 10, "evaluations": 30}
+    assert told([*argv, "--dry-run"], capsys)["calls"] == 10
+    adaptive = told([*argv[:4], "--solver", "adaptive:rtol=1e-2", "--guidance", "2", "--out", "drawn"], capsys)
+    assert adaptive["ledger"]["evaluations"] == 3 * adaptive["calls"] == 6 * adaptive["ledger"]["rounds"]
+
+
+def drawn(digits: Path, *options: str) -> np.ndarray:
+    assert main(["sample", str(digits), "-n", "3", *options, "--film", "none", "--quiet", "--out", "drawn"]) == 0
+    with np.load("drawn.npz") as arrays:
+        return np.array(arrays["x"])
+
+
+def test_an_adaptive_solver_leads_where_many_steps_lead(digits: Path) -> None:
+    argv = ["--guidance", "40", "--solver"]
+    many, few = drawn(digits, *argv, "heun", "--steps", "100"), drawn(digits, *argv, "ddim", "--steps", "3")
+    found = drawn(digits, *argv, "adaptive:rtol=1e-4")
+    assert abs(found - many).max() < 0.002 < 0.01 < abs(few - many).max()  # an untrained network's ways are straight
+
+
+def test_calls_in_parallel_lead_to_the_same_samples_in_fewer_rounds(
+    digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--solver", "sde", "--eta", "0.5", "--steps", "32", "--seed", "2"]
+    assert abs(drawn(digits, *argv) - drawn(digits, *argv, "--parallel")).max() < 1e-3
+    ledger = told(["sample", str(digits), "-n", "3", "--steps", "32", "--parallel", "--out", "drawn"], capsys)["ledger"]
+    assert ledger["rounds"] < 16 and ledger["calls"] > 32
+
+
+@pytest.mark.parametrize("threshold", ["static", "dynamic"])
+def test_a_threshold_keeps_samples_within_the_range_of_the_data(threshold: str, digits: Path) -> None:
+    argv = ["--solver", "ddim", "--steps", "3", "--guidance", "40"]
+    assert abs(drawn(digits, *argv) - 8).max() > 8.5
+    assert abs(drawn(digits, *argv, "--threshold", threshold) - 8).max() <= 8 + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--solver", "adaptive", "--steps", "9"], "leave steps out"),
+        (["--solver", "adaptive:rtol=2"], "rtol"),
+        (["--solver", "adaptive", "--show", "data"], "--show state"),
+        (["--solver", "adaptive", "--parallel"], "dpmpp-2m"),
+        (["--parallel", "--film", "sheet"], "--film sheet"),
+        (["--threshold", "soft"], "dynamic"),
+        (["--film", "avi"], "sheet"),
+        (["--solver", "ddim", "--eta", "1"], "eta"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_before_any_work(
+    argv: list[str], words: str, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", str(digits), *argv, "--out", "drawn"]) == 2
+    errors = capsys.readouterr().err
+    assert words in errors and len(errors.strip().splitlines()) <= 3
+    assert not list(Path().iterdir())
+
+
+def test_data_of_no_known_range_has_no_threshold(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("points.npz", x=np.random.default_rng(0).normal(500.0, 3.0, (60, 2)))
+    assert main(["train", "points.npz", "--out", "run", *SMALL_MLP, *FAST]) == 0
+    assert main(["sample", "run", "--threshold", "static"]) == 2
+    assert "threshold" in capsys.readouterr().err
+    assert main(["sample", "run", "--steps", "3", "--film", "sheet", "--out", "drawn"]) == 0
+    assert Image.open("drawn-sheet.png").width > 2 * Image.open("drawn-sheet.png").height
+
+
+def test_every_family_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = told(["list"], capsys)
+    ours = [base for base in Family.__subclasses__() if base.__module__.startswith("obverse.")]
+    assert len(ours) >= 15
+    for base in ours:
+        assert set(listed[base.family]) >= {n for n, m in base.members.items() if m.__module__.startswith("obverse.")}
 
 
 def test_check_accepts_a_member_and_rejects_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:

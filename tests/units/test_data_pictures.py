@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from obverse.data import film, png, sheet
+from obverse.data import contact, film, png, sheet, video
 from obverse.ground.errors import InvalidArgument, NonFinite
 
 
@@ -111,6 +111,10 @@ def test_bad_arguments_are_refused_by_name() -> None:
         sheet(x, low=1, high=1)
     with pytest.raises(InvalidArgument, match="frames"):
         film([])
+    with pytest.raises(InvalidArgument, match="frames"):
+        contact([])
+    with pytest.raises(InvalidArgument, match="milliseconds=0"):
+        video([x], "never.mp4", milliseconds=0)
     x[1, 0, 2, 2] = torch.nan
     with pytest.raises(NonFinite, match="row 1 of 2"):
         sheet(x)
@@ -150,3 +154,37 @@ def test_all_frames_of_a_film_share_the_last_ones_window() -> None:
         first = pixels(gif.convert("RGB"))[..., 0] < 120
     across = np.flatnonzero(first.any(0)) / first.shape[1]
     assert 0.2 < across.min() < 0.35 and 0.65 < across.max() < 0.8
+
+
+def test_a_contact_sheet_has_a_row_for_each_sample_and_a_column_for_each_moment() -> None:
+    first = ramp(3, 1, 6, 4)
+    frames = [first, -first, 0.3 * first, first.flip(0)]
+    seen = pixels(contact(frames, scale=2))
+    gap = (seen.shape[1] - 4 * 8) // 3
+    for row in range(3):
+        for column, frame in enumerate(frames):
+            top, left = row * (12 + gap), column * (8 + gap)
+            assert (seen[top : top + 12, left : left + 8] == pixels(sheet(frame[row : row + 1], scale=2))).all()
+
+
+def test_vectors_have_a_scatter_for_each_moment_in_the_last_ones_window() -> None:
+    narrow = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    image = contact([narrow / 2, narrow, narrow])
+    one = sheet(narrow)
+    assert image.height == one.height and 3 * one.width <= image.width < 3 * one.width + 20
+    first = pixels(image.crop((0, 0, one.width, one.height)))[..., 0] < 120
+    across = np.flatnonzero(first.any(0)) / first.shape[1]
+    assert 0.2 < across.min() < 0.35 and 0.65 < across.max() < 0.8
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 8, 8), (3, 3, 5, 7), (4, 4, 8, 8), (9, 2)])
+def test_a_video_shows_its_frames_and_lasts_as_long_as_the_film(shape: tuple[int, ...], tmp_path: Path) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    frames = [ramp(*shape) * size for size in (0.2, -0.6, 1.0)]
+    path = video(frames, tmp_path / "a.mp4", milliseconds=50, hold=500, scale=9 if len(shape) == 4 else 1)
+    reader = ffmpeg.read_frames(str(path))
+    about = next(reader)
+    pictures = [np.frombuffer(data, np.uint8).reshape(*about["size"][::-1], 3).astype(int) for data in reader]
+    assert len(pictures) == 2 + 10 and about["fps"] == pytest.approx(20)
+    want = pixels(sheet(frames[-1], scale=9 if len(shape) == 4 else 1).convert("RGB"))
+    assert np.abs(pictures[-1][: want.shape[0], : want.shape[1]] - want).mean() < 12  # colours are halved in H.264

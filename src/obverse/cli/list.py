@@ -56,10 +56,10 @@ def every_family() -> dict[str, Any]:
     from obverse.nets import Architecture
     from obverse.objective import Coupling, TimeLaw, Weighting
     from obverse.path import Prediction, Schedule
-    from obverse.sampler import Grid, Solver
+    from obverse.sampler import Adaptive, Clock, Grid, Pair, Solver, Strength
 
-    bases: list[type[Family]] = [Schedule, Prediction, Solver, Grid, TimeLaw, Weighting, Coupling, Architecture]
-    bases += [TimeInput, Precondition, Metric]
+    bases: list[type[Family]] = [Schedule, Prediction, Solver, Strength, Clock, Adaptive, Pair, Grid]
+    bases += [TimeLaw, Weighting, Coupling, Architecture, TimeInput, Precondition, Metric]
     return {base.family: base for base in bases}
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
 from obverse.cli.console import Talk, parse
-from obverse.ground.errors import InvalidArgument
+from obverse.cli.reel import Film, Reel, Show
+from obverse.ground.errors import InvalidArgument, require
 from obverse.recipes.sampling import Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from obverse.recipes import Trained
+    from obverse.recipes.drawing import Drawing
+    from obverse.sampler import Ledger, Round, Step
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
@@ -26,14 +30,21 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 class Sample(Talk, Sampling):
     """Draw from a trained model, with any solver, as an ODE or an SDE, on any schedule.
 
-    Writes OUT.png (a picture), OUT.npz (the numbers, in the data's own units), OUT.gif (the film of the trajectory)
-    and for tables OUT.csv. Sample i of a seed is the same, bit for bit, however many are drawn with it.
+    Writes OUT.png (a picture), OUT.npz (the numbers, in the data's own units), the film of the trajectory and for
+    tables OUT.csv. Sample i of a seed is the same, bit for bit, however many are drawn with it. Says what it took:
+    network calls for each sample (guidance makes two of each), rounds of calls one after the other, all evaluations.
 
     Args:
         run: the run folder.
         n: how many.
         class_: a class's name or number; default each in turn.
         first: number of the first sample, to go on where another draw stopped.
+        film: gif: OUT.gif. mp4: OUT.mp4 (pip install 'obverse[video]'). sheet: OUT-sheet.png, a row for each sample
+            and a column for each noise level. none: no film.
+        show: on the film: the states on their way, or what the network takes for the data, or the noise, in them.
+        parallel: guess all network calls and improve them together, round by round, until nothing moves: the same
+            samples to 1e-5 or so in fewer rounds, for machines with room for whole batches of calls (no --microbatch,
+            no film).
         out: where to write, without suffix; default RUN/samples-SEED.
         dry_run: say what would be done, and stop.
     """
@@ -42,8 +53,20 @@ class Sample(Talk, Sampling):
     n: Annotated[int, tyro.conf.arg(aliases=("-n",))] = 64
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
     first: int = 0
+    film: Film = "gif"
+    show: Show = "state"
+    parallel: bool = False
     out: Path | None = None
     dry_run: bool = False
+
+
+class Draw(NamedTuple):
+    """Samples in network units, what they cost, and what else is to be said of them."""
+
+    x: Tensor
+    ledger: Ledger
+    words: str
+    values: dict[str, Any]
 
 
 def main(argv: list[str]) -> int:
@@ -57,35 +80,113 @@ def main(argv: list[str]) -> int:
 
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
     trained = Trained.open(options.run)
-    table = trained.tableau(sampling)
+    calls = _calls(trained, options, sampling)
     out = options.out or options.run / f"samples-{sampling.seed}"
-    values = {"run": str(options.run), "n": options.n, "calls": table.calls, "out": str(out), **asdict(sampling)}
+    values = {"run": str(options.run), "n": options.n, "calls": calls, "out": str(out), **asdict(sampling)}
     if options.dry_run:
-        options.result(f"would draw {options.n} with {table.calls} network calls each into {out}.*", values)
+        most = "" if trained.adapts(sampling) is None else "at most "
+        options.result(f"would draw {options.n} with {most}{calls} network calls each into {out}.*", values)
         return 0
     labels = labels_for(trained.facts, options.first + options.n, options.class_)
-    frames: list[Tensor] = []
-    with options.bar("sampling", len(table.rows) - 1) as bar:
-
-        def watch(step: Any) -> None:
-            bar.to(step.number)
-            frames.append(step.x_t[:64])
-
-        numbers = range(options.first, options.first + options.n)
-        labels = None if labels is None else labels[options.first :]
-        x = trained.sample(options.n, sampling, labels=labels, samples=numbers, watch=watch)
-    written = write(trained, x, labels, numbers, frames, out, sampling)
-    options.result("\n".join(map(str, written)), {**values, "files": list(map(str, written))})
+    labels = None if labels is None else labels[options.first :]
+    numbers = range(options.first, options.first + options.n)
+    reel = Reel(options.show, "none" if options.parallel else options.film)
+    drawing = trained.drawing(options.n, sampling, labels=labels, samples=numbers)
+    drawn = draw(trained, options, sampling, drawing, reel)
+    reel.end(drawn.x)
+    written = write(trained, drawn.x, labels, numbers, reel, out, sampling)
+    ledger = drawn.ledger
+    lines = [
+        f"{options.n} samples, {ledger.calls:,} network calls each{drawn.words}: {ledger.rounds:,} rounds, "
+        f"{ledger.evaluations:,} evaluations"
+    ]
+    if reel.film == "sheet" and reel.frames:
+        lines.append(reel.words)
+    values |= {"calls": ledger.calls, "ledger": ledger._asdict(), **drawn.values, "files": list(map(str, written))}
+    values["logsnr"] = [f.logsnr if f.logsnr is not None and math.isfinite(f.logsnr) else None for f in reel.shown]
+    options.result("\n".join([*lines, *map(str, written)]), values)
     return 0
 
 
+def _calls(trained: Trained, options: Sample, sampling: Sampling) -> int:
+    """Network calls for each sample, at most; what does not go together is refused here."""
+    method = trained.adapts(sampling)
+    if options.parallel:
+        require(method is None, f"--parallel needs a solver with a grid, got {sampling.solver} (dpmpp-2m).")
+        require(
+            options.film in ("gif", "none") and options.show == "state",
+            f"--parallel has no states in their order to show, got --film {options.film} --show {options.show} "
+            f"(leave them out).",
+        )
+    elif options.film == "mp4":
+        from obverse.ground.extras import load
+
+        load("imageio_ffmpeg", "video")  # missed now rather than after the work
+    if method is None:
+        return trained.calls(sampling)
+    require(
+        options.show == "state" or options.film == "none",
+        f"--show state is what an adaptive solver can, got {options.show} (or a solver with a grid, dpmpp-2m).",
+    )
+    return method.max_calls * trained.on(sampling).passes
+
+
+def draw(trained: Trained, options: Sample, sampling: Sampling, drawing: Drawing, reel: Reel) -> Draw:
+    """The samples, in the way that was asked for, with a bar."""
+    if trained.adapts(sampling) is not None:
+        return _adaptively(trained, options, sampling, drawing, reel)
+    table = trained.tableau(sampling)
+    if options.parallel:
+        with options.bar("sampling", table.calls) as bar:
+            run = drawing.at_once(table, lambda done, _: bar.to(done))
+        return Draw(run.x, run.ledger, f" (one by one: {trained.calls(sampling):,})", {})
+    with options.bar("sampling", len(table.rows) - 1) as bar:
+
+        def watch(step: Step) -> None:
+            bar.to(step.number)
+            reel.step(step)
+
+        run = drawing.by_table(table, watch)
+    return Draw(run.x, run.ledger, "", {})
+
+
+def _adaptively(trained: Trained, options: Sample, sampling: Sampling, drawing: Drawing, reel: Reel) -> Draw:
+    """As many calls as a tolerance asks for; the bar shows how much of the way, in percent, is behind all."""
+    import torch
+
+    from obverse.sampler import Ledger
+
+    method = trained.adapts(sampling)
+    assert method is not None
+    left = torch.full((options.n,), math.pi / 2, dtype=torch.float64)
+    with options.bar("sampling, percent", 100) as bar:
+
+        def watch(attempt: Round) -> None:
+            who = attempt.who.cpu()
+            left.mul_(torch.zeros_like(left).index_fill(0, who, 1))  # who is not there has arrived
+            left[who] = torch.as_tensor(attempt.level.theta, dtype=torch.float64).cpu()
+            bar.to(int(100 * (1 - float(left.mean()) / (math.pi / 2))))
+            reel.round(attempt)
+
+        run = drawing.adaptively(method, trained.begin(sampling), watch)
+    passes, missed = drawing.model.passes, int((~run.finished).sum())
+    fewest, most, error = int(run.calls.min()) * passes, int(run.calls.max()) * passes, float(run.error.median())
+    words = f" at most ({fewest:,} at least)"
+    if math.isfinite(error):
+        words += f", off by about {error:.2g}"
+    if missed:
+        words += f", {missed} not within tolerance (raise max_calls or rtol)"
+    values = {"calls_least": fewest, "error_median": error if math.isfinite(error) else None, "unfinished": missed}
+    return Draw(run.x, Ledger(run.rounds, most, run.evaluations), words, values)
+
+
 def write(
-    trained: Trained, x: Tensor, labels: Tensor | None, numbers: range, frames: list[Tensor], out: Path, how: Sampling
+    trained: Trained, x: Tensor, labels: Tensor | None, numbers: range, reel: Reel, out: Path, how: Sampling
 ) -> list[Path]:
     """The picture, the numbers and the film of a draw; the files' paths."""
     import numpy as np
 
-    from obverse.data import film, png, sheet
+    from obverse.data import png, sheet
 
     facts = trained.facts
     raw = facts.scaling.undo(x).numpy()
@@ -95,15 +196,16 @@ def write(
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     files = {".npz": packed.getvalue()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    films: list[Path] = []
     try:
         files[".png"] = png(sheet(x, columns=min(16, len(facts.classes)) or None))
-        files[".gif"] = film(frames)
+        films = reel.write(out)
     except InvalidArgument as error:  # data of a shape that has no picture has numbers all the same
         print(f"no picture: {error}", file=sys.stderr)
     if facts.columns:
         rows = [",".join(facts.columns), *(",".join(f"{value:.9g}" for value in row) for row in raw)]
         files[".csv"] = ("\n".join(rows) + "\n").encode()
-    out.parent.mkdir(parents=True, exist_ok=True)
     for suffix, data in files.items():
         out.with_name(out.name + suffix).write_bytes(data)
-    return [out.with_name(out.name + suffix) for suffix in files]
+    return [*(out.with_name(out.name + suffix) for suffix in files), *films]

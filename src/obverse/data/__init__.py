@@ -4,8 +4,22 @@ from obverse.data.arrays import from_array
 from obverse.data.damage import Damage
 from obverse.data.dataset import Batch, Dataset
 from obverse.data.order import batches, order
-from obverse.data.pictures import film, png, sheet
+from obverse.data.pictures import contact, film, png, sheet, video
 from obverse.data.scaling import Scaling
 from obverse.data.sources import load
 
-__all__ = ["Batch", "Damage", "Dataset", "Scaling", "batches", "film", "from_array", "load", "order", "png", "sheet"]
+__all__ = [
+    "Batch",
+    "Damage",
+    "Dataset",
+    "Scaling",
+    "batches",
+    "contact",
+    "film",
+    "from_array",
+    "load",
+    "order",
+    "png",
+    "sheet",
+    "video",
+]

@@ -90,7 +90,7 @@ def evaluate(
         accuracy=accuracy,
         accuracy_of_real=accuracy_of_real,
         novelty=novelty(x, real.x, unseen.x),
-        steps=sampling.steps,
+        steps=sampling.steps if sampling.tableau is None else len(trained.tableau(sampling).rows) - 1,
         calls=trained.calls(sampling),
         seconds=seconds,
     )

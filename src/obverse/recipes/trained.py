@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +12,14 @@ from torch import Tensor
 
 from obverse.ground.errors import CheckpointError, InvalidArgument, SingularConversion
 from obverse.guidance import Guided
-from obverse.model import Model, Network
+from obverse.model import Clamped, Dynamic, Model, Network
 from obverse.path import V, coefficients
 from obverse.recipes import build
+from obverse.recipes.drawing import Drawing
 from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
-from obverse.sampler import Angle, Grid, Solver, Step, Tableau, sample
+from obverse.sampler import Adaptive, Grid, Scales, Solver, Step, Tableau
+from obverse.sampler.draw import with_eta
 from obverse.train import Run
 
 
@@ -52,17 +55,52 @@ class Trained(NamedTuple):
         return cls(run, recipe, facts, build.model(recipe, net.eval().requires_grad_(False)), newest.step)
 
     def on(self, sampling: Sampling) -> Model:
-        """The model as it will be sampled: guided, and on the schedule asked for."""
-        model: Model = self.model
-        if sampling.guidance != 1:
-            if not (self.facts.classes and self.recipe.conditional):
-                raise InvalidArgument("guidance needs a class-conditional model; this one knows no classes.")
-            model = Guided(model, sampling.guidance)
-        return model if sampling.schedule is None else model.on(sampling.schedule)
+        """The model as it will be sampled: guided, on the schedule asked for, its data estimate kept in bounds.
+
+        Raises:   InvalidArgument for guidance without classes, and for a threshold on data of no known range.
+        """
+        model = self._unbounded(sampling)
+        if sampling.threshold == "none":
+            return model
+        if sampling.threshold not in _BOUNDS:
+            raise InvalidArgument(f"threshold is none, {' or '.join(_BOUNDS)}, got {sampling.threshold!r}.")
+        if self.facts.kind != "images":
+            raise InvalidArgument(
+                f"threshold {sampling.threshold!r} needs data of a known range, images; {self.facts.name} is "
+                f"{self.facts.kind}, scaled to mean 0 and deviation 1 (threshold none)."
+            )
+        return _BOUNDS[sampling.threshold](model)
 
     def tableau(self, sampling: Sampling) -> Tableau:
-        """The table that would be run."""
-        return Solver.of(sampling.solver).tableau(self.on(sampling).schedule, self.grid(sampling))
+        """The table that would be run.
+
+        Raises:   InvalidArgument when a table from a file is asked for, and there is none or a solver is named too; and
+                  for an adaptive solver, which has none.
+        """
+        if sampling.tableau is not None:
+            return _saved(sampling)
+        if self.adapts(sampling) is not None:
+            raise InvalidArgument(
+                f"{sampling.solver} has no table: it chooses its levels on the way. This needs a solver with a grid, "
+                f"such as dpmpp-2m."
+            )
+        solver = with_eta(Solver.of(sampling.solver), sampling.eta)
+        return solver.tableau(self.on(sampling).schedule, self.grid(sampling))
+
+    def adapts(self, sampling: Sampling) -> Adaptive | None:
+        """The adaptive solver asked for; None for one that has a table.
+
+        Raises:   InvalidArgument when steps or a grid are asked of a solver that chooses them.
+        """
+        if sampling.tableau is not None or sampling.solver.partition(":")[0] not in Adaptive.members:
+            return None
+        method, said = Adaptive.of(sampling.solver), _said(sampling, "steps", "grid")
+        if said:
+            raise InvalidArgument(
+                f"{sampling.solver} chooses its own levels: leave {' and '.join(said)} out, and say how exact it is to "
+                f"be, such as adaptive:rtol=1e-3 (now {method.rtol:g})."
+            )
+        return method if sampling.eta is None else replace(method, eta=sampling.eta)
 
     def calls(self, sampling: Sampling) -> int:
         """Network calls for each sample, guidance's second one counted."""
@@ -72,12 +110,16 @@ class Trained(NamedTuple):
         """The grid that would be visited."""
         if sampling.grid != "auto":
             return Grid.of(sampling.grid).resized(sampling.steps)
-        model, grid = self.on(sampling), Angle(steps=sampling.steps)
+        return Scales(steps=sampling.steps, start=self.begin(sampling))
+
+    def begin(self, sampling: Sampling) -> float:
+        """The time that sampling begins at unless a grid says otherwise: 1, or just below where 1 cannot be."""
+        model = self._unbounded(sampling)
         try:
-            coefficients(model.face, V(), grid.levels(model.schedule)[0])
+            coefficients(model.face, V(), model.schedule.at(1.0))
         except SingularConversion:  # a noise prediction where alpha = 0
-            return Angle(steps=sampling.steps, start=0.999)
-        return grid
+            return 0.999
+        return 1.0
 
     def sample(
         self,
@@ -91,17 +133,51 @@ class Trained(NamedTuple):
         """Samples in network units, on the CPU; (count *data). `facts.scaling.undo` brings them to the data's own.
 
         Args:     labels: (count,); default the classes in turn.
+                  watch: called with every step; an adaptive solver has none.
         """
+        drawing, method = self.drawing(count, sampling, labels=labels, samples=samples), self.adapts(sampling)
+        if method is not None:
+            return drawing.adaptively(method, self.begin(sampling)).x
+        return drawing.by_table(self.tableau(sampling), watch).x
+
+    def drawing(
+        self, count: int, sampling: Sampling, *, labels: Tensor | None = None, samples: Sequence[int] | None = None
+    ) -> Drawing:
+        """What `sample` draws, for other ways to draw it; arguments as there."""
         labels = build.labels_for(self.facts, count) if labels is None else labels
-        return sample(
+        return Drawing(
             self.on(sampling),
             (count, *self.facts.shape),
-            solver=sampling.solver,
-            grid=self.grid(sampling),
-            eta=sampling.eta,
-            cond=labels if self.recipe.conditional else None,
-            seed=sampling.seed,
-            samples=samples,
-            microbatch=sampling.microbatch or None,
-            watch=watch,
-        ).cpu()
+            labels if self.recipe.conditional else None,
+            sampling.seed,
+            samples,
+            sampling.microbatch or None,
+        )
+
+    def _unbounded(self, sampling: Sampling) -> Model:
+        model: Model = self.model
+        if sampling.guidance != 1:
+            if not (self.facts.classes and self.recipe.conditional):
+                raise InvalidArgument("guidance needs a class-conditional model; this one knows no classes.")
+            model = Guided(model, sampling.guidance)
+        return model if sampling.schedule is None else model.on(sampling.schedule)
+
+
+_BOUNDS = {"static": Clamped, "dynamic": Dynamic}  # in network units images lie in [-1, 1], the bounds of both
+
+
+def _saved(sampling: Sampling) -> Tableau:
+    """The table of a file, which brings its own method and levels."""
+    assert sampling.tableau is not None
+    file, said = Path(sampling.tableau), _said(sampling, "solver", "steps", "grid", "eta")
+    if said:
+        raise InvalidArgument(f"A tableau is a solver on its grid already; leave {', '.join(said)} out.")
+    if not file.is_file():
+        raise InvalidArgument(f"No tableau at {file} (obverse tune RUN --steps 8 writes RUN/tableaux/8.json).")
+    return Tableau.load(file)
+
+
+def _said(sampling: Sampling, *names: str) -> list[str]:
+    """Which of the options are not at their defaults."""
+    plain = Sampling()
+    return [name for name in names if getattr(sampling, name) != getattr(plain, name)]

@@ -1,0 +1,122 @@
+"""Ways to draw: by a table step by step, by a table all at once, or as a tolerance asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from obverse.ground import noise
+from obverse.ground.numerics import exact
+from obverse.model import Cond, Model
+from obverse.path import Level, Schedule
+from obverse.sampler import (
+    Adaptive,
+    AdaptiveRun,
+    Grid,
+    Ledger,
+    Round,
+    Sampled,
+    Solver,
+    Step,
+    Tableau,
+    Trace,
+    parallel,
+    sampled,
+)
+from obverse.sampler.solver import Combination
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is to be drawn, whichever way it is done; results are on the CPU, in network units.
+
+    Args:     model: as it will be sampled.
+              shape: (batch *data).
+              cond: one row for each sample.
+              seed, samples: whose noise; samples names the rows, default 0, 1, 2 ...
+              microbatch: the network's one batch size; None calls whole batches.
+    """
+
+    model: Model
+    shape: tuple[int, ...]
+    cond: Cond = None
+    seed: int = 0
+    samples: Sequence[int] | None = None
+    microbatch: int | None = None
+
+    def by_table(self, table: Tableau, watch: Callable[[Step], object] | None = None) -> Sampled:
+        """Step by step.
+
+        Args:     table: of the model's schedule.
+                  watch: called with every step.
+        """
+        run = sampled(
+            self.model,
+            self.shape,
+            solver=_Ready(table),
+            cond=self.cond,
+            seed=self.seed,
+            samples=self.samples,
+            microbatch=self.microbatch,
+            watch=watch,
+        )
+        return replace(run, x=run.x.cpu())
+
+    def at_once(self, table: Tableau, watch: Callable[[int, int], object] | None = None) -> Sampled:
+        """The same samples, within 1e-5 or so, all calls guessed and improved together (`sampler.parallel`).
+
+        Whole rounds are called at once, never `microbatch`. Of the ledger, rounds are what one waits for.
+
+        Args:     watch: called after every round with the calls that are done and their total.
+        """
+        start = self._start(table.levels[0])
+        run = parallel(table, self.model, start, cond=self.cond, seed=self.seed, samples=self.samples, watch=watch)
+        calls = run.calls * self.model.passes
+        return Sampled(run.x.cpu(), Ledger(run.rounds, calls, calls * self.shape[0]), None)
+
+    def adaptively(
+        self, method: Adaptive, begin: Level | float = 1.0, watch: Callable[[Round], object] | None = None
+    ) -> AdaptiveRun:
+        """As many calls for every sample as a tolerance asks for.
+
+        Args:     begin: the level or time of the first state.
+                  watch: called with every round.
+        """
+        level = begin if isinstance(begin, Level) else self.model.schedule.at(begin)
+        run = method.run(
+            self.model,
+            self._start(level),
+            cond=self.cond,
+            seed=self.seed,
+            samples=self.samples,
+            microbatch=self.microbatch,
+            start_level=level,
+            watch=watch,
+        )
+        return replace(run, x=run.x.cpu())
+
+    def _start(self, level: Level) -> Tensor:
+        place = self.model.device
+        eps = noise.normal(self.shape, seed=self.seed, purpose="start", samples=self.samples, device=place)
+        return eps * float(exact(level.sigma))
+
+
+class _Ready(Solver):
+    """A table that is already made, where a solver is asked for."""
+
+    def __init__(self, table: Tableau) -> None:
+        self.table = table
+
+    def __eq__(self, other: object) -> bool:
+        return self is other  # tables of different draws may be equal
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        raise NotImplementedError  # no table is made
+
+    def tableau(self, schedule: Schedule | str, grid: Grid | str) -> Tableau:
+        return self.table

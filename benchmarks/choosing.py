@@ -2,9 +2,9 @@
 
 A ```text block below a ```python one is what the latter prints. Between `<!-- NAME -->` and `<!-- end -->` stands a
 table made here, and docs/NAME.svg is a figure made here. Errors are measured on the exact problems of `problems.py`;
-peers are shown beside them where a file that `error_against_calls.py --json` wrote is named.
+peers are shown beside them where files that `error_against_calls.py --json` wrote are named.
 
-Command: python benchmarks/choosing.py [--peers FILE] [--pages choosing tables]
+Command: python benchmarks/choosing.py [--peers FILE ...] [--pages choosing tables]
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ NOISY = ("ddim", "ddpm", "sde:eta=0.5", "er-sde", "sde-adams", "sa-solver", "sde
 SPREAD = 0.3  # of the normal data whose spread is carried through tables
 BUDGETS = (8, 16, 32, 64)  # of stochastic methods
 DRAWN, SEEDS = 4000, 2  # samples that distances are measured on
-STEPS = 24  # of the methods in the weights figure
+STEPS = 100  # of the methods in the weights figure
 
 
 def main() -> None:
     """Fill in the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", type=Path, help="what error_against_calls.py --json wrote")
+    parser.add_argument("--peers", nargs="*", type=Path, default=[], help="what error_against_calls.py --json wrote")
     parser.add_argument("--pages", nargs="+", default=["choosing", "tables"], choices=["choosing", "tables"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    peers = json.loads(options.peers.read_text()) if options.peers else []
+    peers = [row for file in options.peers for row in json.loads(file.read_text())]
     for name in options.pages:
         page = DOCS / f"{name}.md"
         page.write_text(made(printed(page.read_text()), {"errors": partial(errors, peers), **MADE}))
@@ -108,11 +108,9 @@ def default() -> str:
 
 def errors(peers: list[dict[str, Any]]) -> str:
     """RMS distance to the exact end of the ODE, by budget; and the figure."""
-    best = {
-        (row["problem"], row["calls"]): row["peer"]["rms"]["rms"]
-        for row in peers
-        if "peer" in row and row["schedule"] == SCHEDULE
-    }
+    beside = [row for row in peers if "peer" in row and row["schedule"] == SCHEDULE]
+    best = {(row["problem"], row["calls"]): row["peer"]["rms"]["rms"] for row in beside}
+    packages = sorted({name for row in beside for name in row["peer"]["packages"]})
     rows, lines = [], {name: Line(name, [], []) for name in ("default", *OTHERS)}
     for calls in CALLS:
         row = [str(calls)]
@@ -128,7 +126,9 @@ def errors(peers: list[dict[str, Any]]) -> str:
         rows.append(row)
     draw("errors", chart("errors", list(lines.values()), x="network calls", y="distance to the exact end", log=True))
     columns = ["default", *OTHERS, *(["best peer"] if best else [])]
-    return table(["calls", *(f"{problem}: {name}" for problem in SHOWN for name in columns)], rows)
+    found = table(["calls", *(f"{problem}: {name}" for problem in SHOWN for name in columns)], rows)
+    told = f"Best peer: of {', '.join(packages)}, the method and spacing that were best in hindsight of those tried."
+    return f"{found}\n\n{told}" if best else found
 
 
 def spread() -> str:

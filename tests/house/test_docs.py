@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
+import io
 import re
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+PAGES = ("README.md", "docs/choosing.md", "docs/tables.md")  # whose code runs
 
 
 class Examples(doctest.DocTestParser):
@@ -59,30 +63,41 @@ def fences(text: str, *kinds: str) -> list[str]:
 
 
 def commands(root: Path) -> list[list[str]]:
-    """Every shell line of the README that calls this project."""
-    lines = (
-        "".join(fences((root / "README.md").read_text(), "sh", "console", "bash", "shell"))
-        .replace("\\\n", " ")
-        .splitlines()
-    )
+    """Every shell line of the pages that calls this project."""
+    text = "".join("".join(fences((root / page).read_text(), "sh", "console", "bash", "shell")) for page in PAGES)
+    lines = text.replace("\\\n", " ").splitlines()
     words = [line.removeprefix("$ ").split() for line in lines]
     return [line for line in words if line and line[0] in ("obverse", "make")]
 
 
-def test_readme_python_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_python_of_a_page_runs(page: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {"__name__": "readme"}
-    for snippet in fences((root / "README.md").read_text(), "python"):
-        exec(compile(snippet, "README.md", "exec"), namespace)
+    namespace: dict[str, Any] = {"__name__": "page"}
+    for snippet in fences((root / page).read_text(), "python"):
+        exec(compile(snippet, page, "exec"), namespace)
 
 
-def test_readme_make_targets_exist(root: Path) -> None:
+def test_the_page_of_tables_shows_what_its_code_prints(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "page"}
+    text = (root / "docs/tables.md").read_text()
+    shown, out = "".join(fences(text, "text")), io.StringIO()
+    with contextlib.redirect_stdout(out):
+        for snippet in fences(text, "python"):
+            exec(compile(snippet, "docs/tables.md", "exec"), namespace)
+    assert out.getvalue() == shown
+
+
+def test_make_targets_of_pages_exist(root: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.M))
     asked = {word for line in commands(root) if line[0] == "make" for word in line[1:] if "=" not in word}
     assert asked <= targets
 
 
-def test_readme_commands_exist(root: Path) -> None:
+def test_commands_of_pages_exist(root: Path) -> None:
     verbs = sorted({line[1] for line in commands(root) if line[0] == "obverse" and len(line) > 1})
     run = "import sys; from obverse.cli import main; sys.exit(main())"
     for verb in verbs:

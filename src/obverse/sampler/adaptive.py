@@ -1,4 +1,4 @@
-"""Steps as long as a tolerance allows, for every sample on its own (T35)."""
+"""Steps as long as a tolerance allows, for every sample on its own (T69)."""
 
 from __future__ import annotations
 

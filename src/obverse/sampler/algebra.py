@@ -1,4 +1,4 @@
-"""Tables made of tables: on another schedule, and one after the other."""
+"""Tables made of tables: on another schedule, and one after the other (T70)."""
 
 from __future__ import annotations
 

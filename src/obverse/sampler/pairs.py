@@ -1,4 +1,4 @@
-"""Embedded Runge-Kutta pairs, applied to what is left when the circle has been walked (T25).
+"""Embedded Runge-Kutta pairs, applied to what is left when the circle has been walked (T69).
 
 On the circle of data of size sigma_d, z = x_t / rho = cos phi (x / sigma_d) + sin phi eps, every path is
 

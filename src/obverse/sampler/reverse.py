@@ -1,4 +1,4 @@
-"""A step of the eta SDE that knows its own error: the exponential step and its correction (T30)."""
+"""A step of the eta SDE that knows its own error: the exponential step and its correction (T30, T69)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many samples on their own ways: each with its angle, its step and its calls; who has arrived leaves."""
+"""Many samples on their own ways: each with its angle, its step and its calls; who has arrived leaves (T69)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rounds that parallel-in-time runs need on a trained network, and how far their ends lie from the calls one by one.
 
-    obverse train digits --recipe digits --out runs/digits
-    python benchmarks/parallel_in_time.py runs/digits
+obverse train digits --recipe digits --out runs/digits
+python benchmarks/parallel_in_time.py runs/digits
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.model import Empirical, Gaussian, Mixture, Network
 from obverse.path import EDM, VP, Cosine, Linear, Schedule
 from obverse.sampler import DDIM, Angle, Grid, Sampler, Solver, Step, Uniform
-from obverse.sampler.adapted import adapted
+from obverse.sampler.grids.adapted import adapted
 
 PATHS: list[Schedule] = [Linear(), Cosine(), VP(), EDM()]
 

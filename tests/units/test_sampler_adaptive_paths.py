@@ -15,7 +15,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.model import Gaussian, Mixture, Network
 from obverse.path import EDM, VE, VP, Cosine, Linear, Schedule
 from obverse.sampler import BogackiShampine, DormandPrince, Pair, Round, adaptive
-from obverse.sampler.tree import BrownianTree
+from obverse.sampler.tolerance.tree import BrownianTree
 
 PATHS = [Linear(), Cosine(), VP(), VE(), EDM()]
 COVARIANCE = torch.tensor([[1.0, 0.3], [0.3, 0.5]], dtype=torch.float64)

@@ -13,8 +13,8 @@ import obverse.sampler as ob
 from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.model import Mixture
 from obverse.path import EDM, VP, Cosine, Data, Flow, Level, Linear, Noise, Prediction, Schedule, Score, V
-from obverse.sampler.interpolation import fresh, weights
 from obverse.sampler.program import Register
+from obverse.sampler.solvers.interpolation import fresh, weights
 
 BASHFORTH = {  # Adams-Bashforth, Hairer, Norsett & Wanner, table III.1.1
     1: ("1",),

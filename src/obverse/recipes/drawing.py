@@ -25,7 +25,7 @@ from obverse.sampler import (
     parallel,
     sampled,
 )
-from obverse.sampler.solver import Combination
+from obverse.sampler.solvers.solver import Combination
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ class Sampling:
     """How to sample: what `obverse sample` takes, in one place.
 
     Args:
-        solver: the method, such as thrifty, dpmpp-2m, heun, ddim, sde:eta=0.5; adaptive:rtol=1e-3 chooses its own levels, for
-            every sample as many as it needs.
+        solver: the method, such as thrifty, dpmpp-2m, heun, ddim, sde:eta=0.5; adaptive:rtol=1e-3 chooses its own
+            levels, for every sample as many as it needs.
         steps: intervals of the grid.
-        grid: which noise levels are visited, such as angle, logsnr, karras, uniform; auto: scales, begun at t = 0.999 if
-            the network's prediction says nothing about pure noise.
+        grid: which noise levels are visited, such as angle, logsnr, karras, uniform; auto: scales, begun at t = 0.999
+            if the network's prediction says nothing about pure noise.
         eta: of solvers that have one: 0 an ODE, 1 DDPM.
         guidance: classifier-free guidance; 1 is none, 2 to 4 usual.
         seed: of all draws.

@@ -1,11 +1,6 @@
 """Samplers: grids, solvers, the tableau they make and the loop that runs it."""
 
-from obverse.sampler.adapted import adapted
-from obverse.sampler.adaptive import Adaptive, AdaptiveRun, Round, adaptive
 from obverse.sampler.algebra import composed, rescaled
-from obverse.sampler.ancestral import DDPM, Ancestral, DDIMEta
-from obverse.sampler.churn import Churn, Restart
-from obverse.sampler.clocks import Clock, InAngle, InLogSNR, InNSR, InTime
 from obverse.sampler.comparison import Comparison, Parting, compare, reached, remarks
 from obverse.sampler.draw import Ledger, Sampled, sample, sampled
 from obverse.sampler.grids import (
@@ -30,26 +25,31 @@ from obverse.sampler.grids import (
     Sigmoid,
     Uniform,
 )
-from obverse.sampler.langevin import Langevin
-from obverse.sampler.multistep import AB, DEIS, LMS, Adams
-from obverse.sampler.onestep import DDIM, Euler
-from obverse.sampler.pairs import BogackiShampine, DormandPrince, Pair
+from obverse.sampler.grids.adapted import adapted
 from obverse.sampler.picard import Parallel, parallel
 from obverse.sampler.program import Register
 from obverse.sampler.propagation import Moments, propagate
-from obverse.sampler.pseudo import PNDM
 from obverse.sampler.run import Sampler, Step
-from obverse.sampler.rungekutta import TABLES, Butcher, Heun, RungeKutta
-from obverse.sampler.sde import ERSDE, SASolver, SDEAdams, SDEDPMpp
-from obverse.sampler.singlestep import DPMSolver
-from obverse.sampler.solver import Solver, Trace
-from obverse.sampler.stochastic import SDE, EulerMaruyama, Renoise
-from obverse.sampler.strength import Constant, FromFunction, NoiseScale, Ramp, Strength, Window
-from obverse.sampler.switch import Switch, SwitchAt
+from obverse.sampler.solvers.ancestral import DDPM, Ancestral, DDIMEta
+from obverse.sampler.solvers.churn import Churn, Restart
+from obverse.sampler.solvers.clocks import Clock, InAngle, InLogSNR, InNSR, InTime
+from obverse.sampler.solvers.langevin import Langevin
+from obverse.sampler.solvers.multistep import AB, DEIS, LMS, Adams
+from obverse.sampler.solvers.onestep import DDIM, Euler
+from obverse.sampler.solvers.pseudo import PNDM
+from obverse.sampler.solvers.rungekutta import TABLES, Butcher, Heun, RungeKutta
+from obverse.sampler.solvers.sde import ERSDE, SASolver, SDEAdams, SDEDPMpp
+from obverse.sampler.solvers.singlestep import DPMSolver
+from obverse.sampler.solvers.solver import Solver, Trace
+from obverse.sampler.solvers.stochastic import SDE, EulerMaruyama, Renoise
+from obverse.sampler.solvers.strength import Constant, FromFunction, NoiseScale, Ramp, Strength, Window
+from obverse.sampler.solvers.switch import Switch, SwitchAt
+from obverse.sampler.solvers.thrifty import Thrifty
+from obverse.sampler.solvers.unipc import DPMpp2M, DPMpp3M, UniPC
 from obverse.sampler.tableau import Canonical, Tableau
-from obverse.sampler.thrifty import Thrifty
+from obverse.sampler.tolerance.adaptive import Adaptive, AdaptiveRun, Round, adaptive
+from obverse.sampler.tolerance.pairs import BogackiShampine, DormandPrince, Pair
 from obverse.sampler.trajectory import Trajectory
-from obverse.sampler.unipc import DPMpp2M, DPMpp3M, UniPC
 
 __all__ = [
     "AB",

@@ -16,11 +16,11 @@ from obverse.ground.numerics import exact
 from obverse.ground.shapes import check_rows
 from obverse.model import Cond, Microbatched, Model
 from obverse.path import Level, Schedule
-from obverse.sampler.adaptive import Adaptive
 from obverse.sampler.grids import Grid
 from obverse.sampler.run import Sampler, Step
-from obverse.sampler.solver import Solver
+from obverse.sampler.solvers.solver import Solver
 from obverse.sampler.tableau import Tableau
+from obverse.sampler.tolerance.adaptive import Adaptive
 from obverse.sampler.trajectory import Trajectory
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 from obverse.path import Flow, Level, Prediction, V
-from obverse.sampler.clocks import InAngle
-from obverse.sampler.multistep import Joined, advance
-from obverse.sampler.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.clocks import InAngle
+from obverse.sampler.solvers.multistep import Joined, advance
+from obverse.sampler.solvers.solver import Combination, Solver, Trace
 
 
 class Plan(NamedTuple):

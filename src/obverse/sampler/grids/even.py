@@ -11,7 +11,7 @@ from torch import Tensor
 from obverse.ground.errors import require
 from obverse.ground.numerics import atan2, exact
 from obverse.path import Level, Schedule
-from obverse.sampler.grid import Grid, at_nsr, fractions, reach
+from obverse.sampler.grids.grid import Grid, at_nsr, fractions, reach
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from obverse.ground import noise
 from obverse.ground.shapes import against
-from obverse.sampler.control import wide
+from obverse.sampler.tolerance.control import wide
 
 DEPTH = 24  # halvings: the angle is told apart to pi/2 2^-48 at the data end
 FINER = 8  # points of the grid in a step, at least: steps end on the grid, so that few halvings reach them

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from obverse.ground.errors import InvalidArgument, UnknownName, require
 from obverse.path import Level
-from obverse.sampler.onestep import DDIM
-from obverse.sampler.solver import Combination, Solver, Trace
-from obverse.sampler.stochastic import with_noise
-from obverse.sampler.strength import downward
+from obverse.sampler.solvers.onestep import DDIM
+from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.stochastic import with_noise
+from obverse.sampler.solvers.strength import downward
 
 VARIANCES = ("posterior", "large")
 SLACK = 1e-9  # what log and exp may lose of a level

@@ -9,8 +9,8 @@ import torch
 
 from obverse.ground.errors import require
 from obverse.path import Level, Schedule, join
-from obverse.sampler.even import Angle
-from obverse.sampler.grid import Grid
+from obverse.sampler.grids.even import Angle
+from obverse.sampler.grids.grid import Grid
 
 
 @dataclass(frozen=True)

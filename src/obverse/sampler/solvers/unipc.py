@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 from obverse.ground.errors import UnknownName, require
 from obverse.ground.numerics import log
 from obverse.path import Data, Level
-from obverse.sampler.clocks import InLogSNR
-from obverse.sampler.multistep import Before, Joined, latest
-from obverse.sampler.onestep import kept
-from obverse.sampler.solver import Combination, Guess, Solver, Trace
+from obverse.sampler.solvers.clocks import InLogSNR
+from obverse.sampler.solvers.multistep import Before, Joined, latest
+from obverse.sampler.solvers.onestep import kept
+from obverse.sampler.solvers.solver import Combination, Guess, Solver, Trace
 
 JOINED = Joined(Data(), InLogSNR())
 
@@ -88,7 +88,8 @@ class UniPC(Solver, name="unipc"):
 
     @property
     def order(self) -> int:  # type: ignore[override]
-        return min(self.memory, 2) if not self.corrector else (2, 3, 4, 4)[self.memory - 1]
+        """One more with the corrector; the first step leaves 2 without it."""
+        return min(self.memory + self.corrector, 2 + self.corrector)
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         if t.sigma == 0:

@@ -13,10 +13,10 @@ from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.numerics import exact
 from obverse.model import Cond, Model
-from obverse.sampler.given import GivenAngle
-from obverse.sampler.grid import Grid
-from obverse.sampler.onestep import DDIM
+from obverse.sampler.grids.given import GivenAngle
+from obverse.sampler.grids.grid import Grid
 from obverse.sampler.run import Sampler, Step
+from obverse.sampler.solvers.onestep import DDIM
 
 QUARTER = math.pi / 2
 STILL = 2.0**-19  # relative, of a data estimate in float32: four of its last bits is no motion

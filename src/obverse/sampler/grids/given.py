@@ -11,7 +11,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, UnknownName, require
 from obverse.path import DDPM, Level, Schedule
-from obverse.sampler.grid import Grid, at_logsnr
+from obverse.sampler.grids.grid import Grid, at_logsnr
 
 
 @dataclass(frozen=True)

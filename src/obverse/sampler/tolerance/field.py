@@ -13,7 +13,7 @@ from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, rows
 from obverse.model import Cond, Model
 from obverse.path import Edm, Level, Schedule, coefficients
-from obverse.sampler.control import padded
+from obverse.sampler.tolerance.control import padded
 
 
 @dataclass(frozen=True)

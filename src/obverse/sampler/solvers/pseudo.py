@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from obverse.ground.errors import UnknownName
 from obverse.path import Level, Noise
-from obverse.sampler.onestep import along, kept
-from obverse.sampler.rungekutta import EULER, HEUN, RK4, explicit, in_time, on_the_way
-from obverse.sampler.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.onestep import along, kept
+from obverse.sampler.solvers.rungekutta import EULER, HEUN, RK4, explicit, in_time, on_the_way
+from obverse.sampler.solvers.solver import Combination, Solver, Trace
 
 ADAMS = (  # Adams-Bashforth of order 1 to 4 on even steps: the newest first
     (1.0,),

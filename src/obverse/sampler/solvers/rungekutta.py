@@ -10,8 +10,8 @@ from typing import ClassVar
 from obverse.ground.errors import UnknownName, require
 from obverse.ground.numerics import log
 from obverse.path import Flow, Level, Prediction, Velocity
-from obverse.sampler.onestep import PerRadius, along, constant_row, kept, steering
-from obverse.sampler.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.onestep import PerRadius, along, constant_row, kept, steering
+from obverse.sampler.solvers.solver import Combination, Solver, Trace
 
 Place = Callable[[Trace, Prediction, Level, Level, float], Level]  # the level a share of the way from t to s
 

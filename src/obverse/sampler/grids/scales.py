@@ -10,7 +10,7 @@ from torch import Tensor
 from obverse.ground.errors import require
 from obverse.ground.numerics import exact
 from obverse.path import Level, Schedule
-from obverse.sampler.grid import Grid, at_nsr
+from obverse.sampler.grids.grid import Grid, at_nsr
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import divide, exact, log
 from obverse.path import Data, Flow, Level, Noise, Prediction, Schedule, V
-from obverse.sampler.clocks import Clock
+from obverse.sampler.solvers.clocks import Clock
 
 POINTS = 16  # of Gauss-Legendre on a panel: the nearest pole, of atan(exp u), is pi/2 away; error below 1e-20
 REACH = 46.0  # exp(-46) = 1e-20: beyond this many units of u nothing is left of a density

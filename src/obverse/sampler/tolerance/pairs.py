@@ -21,7 +21,7 @@ from torch import Tensor
 
 from obverse.ground.families import Family
 from obverse.ground.shapes import against
-from obverse.sampler.control import wide
+from obverse.sampler.tolerance.control import wide
 
 Slope = Callable[[Tensor, Tensor], Tensor]  # v at (z, phi), a call of the model
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from obverse.ground.shapes import against
-from obverse.sampler.control import wide
-from obverse.sampler.field import Circle
-from obverse.sampler.pairs import Attempt, Slope, Start
-from obverse.sampler.tree import BrownianTree
+from obverse.sampler.tolerance.control import wide
+from obverse.sampler.tolerance.field import Circle
+from obverse.sampler.tolerance.pairs import Attempt, Slope, Start
+from obverse.sampler.tolerance.tree import BrownianTree
 
 NODES = tuple(zip(*(part.tolist() for part in np.polynomial.legendre.leggauss(12)), strict=True))
 ORDER = 1.5  # the change of an estimate along a rough path is of order 1/2, times a step

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from obverse.ground.errors import require
 from obverse.path import Level
-from obverse.sampler.solver import Combination, Solver, Trace
-from obverse.sampler.strength import Constant, Eta, Strength, downward
+from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.strength import Constant, Eta, Strength, downward
 
 
 @dataclass(frozen=True)

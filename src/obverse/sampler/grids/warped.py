@@ -11,8 +11,8 @@ import torch
 from obverse.ground.errors import UnknownName, require
 from obverse.ground.numerics import exact
 from obverse.path import Level, Schedule
-from obverse.sampler.even import Uniform
-from obverse.sampler.grid import Grid, at_logsnr, fractions, reach
+from obverse.sampler.grids.even import Uniform
+from obverse.sampler.grids.grid import Grid, at_logsnr, fractions, reach
 
 
 @dataclass(frozen=True)

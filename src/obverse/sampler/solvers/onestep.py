@@ -8,7 +8,7 @@ from typing import ClassVar
 from obverse.ground.numerics import divide
 from obverse.path import Flow, Level, Prediction, V, Velocity
 from obverse.path.prediction import Row
-from obverse.sampler.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Combination, Solver, Trace
 
 
 class DDIM(Solver, name="ddim"):

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from obverse.ground.shapes import against
-from obverse.sampler.control import Controller, size, wide
-from obverse.sampler.dense import Course
-from obverse.sampler.field import Circle, Field
-from obverse.sampler.pairs import Arc, Pair, Start, turn
-from obverse.sampler.reverse import Reverse
+from obverse.sampler.tolerance.control import Controller, size, wide
+from obverse.sampler.tolerance.dense import Course
+from obverse.sampler.tolerance.field import Circle, Field
+from obverse.sampler.tolerance.pairs import Arc, Pair, Start, turn
+from obverse.sampler.tolerance.reverse import Reverse
 
 NEAREST = 0.05  # of its angle: a step towards the clean end leaves so much, for nothing is called there
 SMALL = 0.1  # nsr from which the rest may be jumped: details smaller than that are not yet decided above it

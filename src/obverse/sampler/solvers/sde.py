@@ -10,11 +10,11 @@ from itertools import pairwise
 from obverse.ground.errors import require
 from obverse.ground.numerics import log
 from obverse.path import Data, Level
-from obverse.sampler.clocks import Clock, InAngle, InLogSNR, InNSR
-from obverse.sampler.interpolation import weights
-from obverse.sampler.solver import Combination, Guess, Trace
-from obverse.sampler.stochastic import Reverse, with_noise
-from obverse.sampler.strength import Constant, Eta, NoiseScale, Strength
+from obverse.sampler.solvers.clocks import Clock, InAngle, InLogSNR, InNSR
+from obverse.sampler.solvers.interpolation import weights
+from obverse.sampler.solvers.solver import Combination, Guess, Trace
+from obverse.sampler.solvers.stochastic import Reverse, with_noise
+from obverse.sampler.solvers.strength import Constant, Eta, NoiseScale, Strength
 
 MOST = 4  # estimates worth joining
 

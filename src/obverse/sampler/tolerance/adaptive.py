@@ -16,13 +16,13 @@ from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows
 from obverse.model import Cond, Model
 from obverse.path import Level
-from obverse.sampler.control import padded
-from obverse.sampler.dense import Course
-from obverse.sampler.field import Circle, Field
-from obverse.sampler.pairs import DormandPrince, Pair
-from obverse.sampler.reverse import Reverse
-from obverse.sampler.tree import BrownianTree
-from obverse.sampler.walk import Arrival, Crowd, Walk
+from obverse.sampler.tolerance.control import padded
+from obverse.sampler.tolerance.dense import Course
+from obverse.sampler.tolerance.field import Circle, Field
+from obverse.sampler.tolerance.pairs import DormandPrince, Pair
+from obverse.sampler.tolerance.reverse import Reverse
+from obverse.sampler.tolerance.tree import BrownianTree
+from obverse.sampler.tolerance.walk import Arrival, Crowd, Walk
 
 
 class Round(NamedTuple):

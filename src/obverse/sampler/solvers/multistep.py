@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from obverse.ground.errors import InvalidArgument, require
 from obverse.path import Flow, Level, Noise, Prediction, V
-from obverse.sampler.clocks import Clock, InAngle, InNSR, InTime
-from obverse.sampler.interpolation import weights
-from obverse.sampler.onestep import constant_row, kept
-from obverse.sampler.solver import Combination, Guess, Solver, Trace
+from obverse.sampler.solvers.clocks import Clock, InAngle, InNSR, InTime
+from obverse.sampler.solvers.interpolation import weights
+from obverse.sampler.solvers.onestep import constant_row, kept
+from obverse.sampler.solvers.solver import Combination, Guess, Solver, Trace
 
 MOST = 5  # estimates worth joining: beyond that a polynomial amplifies what it should carry on
 HIGHEST = 4  # order that the extra calls of a start reach
@@ -111,6 +111,7 @@ class Adams(Solver, name="adams"):
 
     @property
     def order(self) -> int:  # type: ignore[override]
+        """What is left of it after the start."""
         return reached(self.memory + self.corrector, self.corrector, self.start)
 
     @property
@@ -143,6 +144,7 @@ class AB(Solver, name="ab"):
 
     @property
     def order(self) -> int:  # type: ignore[override]
+        """What is left of it after the start."""
         return reached(self.memory, False, self.start)
 
     @property
@@ -171,6 +173,7 @@ class LMS(Solver, name="lms"):
 
     @property
     def order(self) -> int:  # type: ignore[override]
+        """What is left of it after the start."""
         return reached(self.memory, False, self.start)
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
@@ -198,6 +201,7 @@ class DEIS(Solver, name="deis"):
 
     @property
     def order(self) -> int:  # type: ignore[override]
+        """What is left of it after the start."""
         return reached(self.memory, False, self.start)
 
     @property

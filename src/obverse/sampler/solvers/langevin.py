@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from obverse.ground.errors import require
 from obverse.path import Level
-from obverse.sampler.solver import Combination, Solver, Trace
-from obverse.sampler.stochastic import SDE
+from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.stochastic import SDE
 
 
 @dataclass(frozen=True)

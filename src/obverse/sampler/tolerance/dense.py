@@ -10,9 +10,9 @@ from torch import Tensor
 from obverse.ground.errors import require
 from obverse.ground.shapes import against
 from obverse.path import Level
-from obverse.sampler.field import Circle
-from obverse.sampler.pairs import Arc
-from obverse.sampler.reverse import Rough
+from obverse.sampler.tolerance.field import Circle
+from obverse.sampler.tolerance.pairs import Arc
+from obverse.sampler.tolerance.reverse import Rough
 
 SLACK = 1e-9  # radians by which a level may lie beyond the ends: what going from angle to level and back may lose
 

@@ -1,0 +1,1 @@
+"""Solvers: rules for a step, from which tables follow."""

@@ -1,0 +1,1 @@
+"""Steps chosen by a tolerance, for every sample on its own."""

@@ -1,0 +1,254 @@
+"""Tuned samplers and advice: what is fitted is a table, exact where it must be, and never worse than its start."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from obverse.ground import noise
+from obverse.ground.errors import InvalidArgument, UnknownName
+from obverse.guidance import Guided
+from obverse.model import Gaussian, Mixture, Model, Network
+from obverse.path import Schedule
+from obverse.sampler import Adams, Sampler, Solver, Tableau
+from obverse.sampler.advice import advise, contenders
+from obverse.sampler.fitting import Method, adams, kept_of, levels_of
+from obverse.sampler.truth import Errors, truth
+from obverse.sampler.tuned import Effort, Tuned, tune
+
+SCHEDULES = ("linear", "cosine", "vp", "edm")
+QUICK = Effort(phases=3, iterations=15, batch=96)
+
+
+def ring(schedule: str = "linear") -> Mixture:
+    turn = torch.arange(5) * (2 * math.pi / 5)
+    return Mixture(1.2 * torch.stack([turn.cos(), turn.sin()], 1), 0.04, None, schedule)
+
+
+def draw(count: int, purpose: str = "fit") -> torch.Tensor:
+    return noise.normal((count, 2), seed=0, purpose=purpose, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def tuned() -> Tuned:
+    return tune(ring(), draw(288), 6, effort=QUICK)
+
+
+def test_a_tuned_table_is_closer_to_the_truth_than_its_start_on_noise_that_neither_has_seen(tuned: Tuned) -> None:
+    fresh = truth(ring(), draw(200, "fresh"))
+    start = dict(tuned.curve)[6]
+    reached = fresh.errors(tuned.tableau)
+    assert tuned.improved
+    assert reached.median < 0.5 * start.median
+    assert reached.rms < start.rms
+
+
+def test_what_is_reported_is_what_the_table_does(tuned: Tuned) -> None:
+    assert tuned.truth.errors(tuned.tableau) == tuned.errors
+
+
+def test_a_fit_that_finds_nothing_better_returns_its_start() -> None:
+    idle = tune(ring(), draw(60), 5, effort=Effort(phases=0))
+    assert not idle.improved
+    assert idle.errors == idle.started
+    assert idle.truth.errors(idle.tableau) == idle.started
+
+
+def test_an_exact_model_of_one_point_is_sampled_exactly_by_a_tuned_table(tuned: Tuned) -> None:
+    at = torch.tensor([[0.7, -1.9]], dtype=torch.float64)
+    point = Network(lambda x_t, _t, _cond: at.expand_as(x_t), "linear", predicts="data")
+    level = tuned.tableau.levels[0]
+    eps = draw(8, "point")
+    end = Sampler(tuned.tableau).end(point, float(level.alpha) * at + float(level.sigma) * eps)
+    assert float((end - at).abs().max()) < 1e-12
+
+
+def test_a_tuned_table_has_as_many_calls_as_asked_at_falling_angles(tuned: Tuned) -> None:
+    assert tuned.tableau.calls == 6
+    assert tuned.tableau.draws == 0
+    assert bool((tuned.tableau.canonical().angles.diff() < 0).all())
+
+
+def test_a_saved_table_is_read_back_the_same_with_its_measurements_beside(tuned: Tuned, tmp_path: Path) -> None:
+    tuned.save(tmp_path / "6.json", {"guidance": 2.0})
+    assert Tableau.load(tmp_path / "6.json") == tuned.tableau
+    beside = json.loads((tmp_path / "6.json").read_text())["tuned"]
+    assert beside["guidance"] == 2.0
+    assert beside["errors"]["median"] == tuned.errors.median
+    assert [row["calls"] for row in beside["start"]["curve"]] == [6, 9, 12, 18]
+
+
+def test_the_same_noise_and_seed_give_the_same_table() -> None:
+    effort = Effort(phases=1, iterations=5, batch=24)
+    one, two = (tune(ring(), draw(60), 4, effort=effort).tableau for _ in range(2))
+    assert one.difference(two) == 0
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_tuning_works_on_every_schedule(schedule: str) -> None:
+    found = tune(ring().on(schedule), draw(96), 5, effort=Effort(phases=2, iterations=10, batch=64))
+    assert found.errors.median < found.started.median
+
+
+@pytest.mark.parametrize("predicts", ["data", "noise", "flow", "v", "velocity", "edm"])
+def test_tuning_works_for_float32_networks_of_every_prediction(predicts: str) -> None:
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 2))
+
+        def forward(self, x_t: torch.Tensor, t: torch.Tensor, cond: object) -> torch.Tensor:
+            out: torch.Tensor = self.inner(torch.cat([x_t, t[:, None]], 1))
+            return out
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Network(Small().requires_grad_(False), "cosine", predicts=predicts)
+    found = tune(model, draw(60).float(), 4, effort=Effort(phases=1, iterations=5, batch=40))
+    assert math.isfinite(found.errors.rms)
+    assert found.errors.score <= found.started.score
+
+
+def test_tuning_is_of_the_guided_model_and_its_conditions() -> None:
+    def net(x_t: torch.Tensor, _: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+        to = torch.where(cond < 0, 0.0, cond * 2.0 - 1).to(x_t)[:, None]
+        return x_t - (x_t + 4 * to).tanh()
+
+    guided = Guided(Network(net, "linear"), 3.0)
+    cond = torch.arange(60) % 2
+    found = tune(guided, draw(60), 4, cond=cond, effort=Effort(phases=1, iterations=5, batch=40))
+    assert found.truth.errors(found.tableau) == found.errors
+    assert torch.equal(found.truth.cond, cond[: len(found.truth.noise)])
+    with pytest.raises(InvalidArgument, match="one row for each sample"):
+        tune(guided, draw(60), 4, cond=cond[:10])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("spec", ["ddim", "dpmpp-2m", "adams", "adams:face=noise"])
+def test_a_table_survives_being_read_as_a_method_and_made_a_table_again(spec: str, schedule: str) -> None:
+    path = Schedule.of(schedule)
+    table = Solver.of(spec).tableau(path, "angle:steps=7,start=0.99")
+    assert Method.of(table).tableau(path).difference(table) < 1e-9
+
+
+@pytest.mark.parametrize("spec", ["heun", "sde", "adams:face=v"])
+def test_what_cannot_be_fitted_is_refused(spec: str) -> None:
+    with pytest.raises(InvalidArgument, match="Fitted are methods"):
+        Method.of(Solver.of(spec).tableau("linear", "angle:steps=5"))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_the_differentiable_weights_are_those_of_the_solver_that_joins_the_data_estimate(order: int) -> None:
+    table = Adams(face="data", memory=order, corrector=False).tableau("linear", "angle:steps=8")  # type: ignore[arg-type]
+    method = Method.of(table)
+    assert float((adams(method.angles, order) - method.weights).abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize("model", [ring(), ring().on("vp"), Network(lambda x, t, _: x * t.cos()[:, None], "cosine")])
+def test_gradients_in_the_angles_are_those_of_finite_differences(model: Model) -> None:
+    angles = torch.tensor([1.4, 1.0, 0.6, 0.2, 0.0], dtype=torch.float64)
+    eps = draw(8, "slope")
+
+    def out(angles: torch.Tensor) -> torch.Tensor:
+        return Method(angles, kept_of(angles), adams(angles, 2)).run(model, eps).square().sum()
+
+    moving = angles.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(out(moving), moving)
+    for k in range(4):
+        step = torch.zeros_like(angles)
+        step[k] = 1e-4
+        expected = (out(angles + step) - out(angles - step)) / 2e-4
+        assert float(slope[k]) == pytest.approx(float(expected), rel=2e-3, abs=1e-4)
+
+
+def test_a_method_run_with_gradients_ends_where_its_table_ends() -> None:
+    angles = torch.tensor([math.pi / 2, 1.1, 0.5, 0.1, 0.0], dtype=torch.float64)
+    method, eps = Method(angles, kept_of(angles), adams(angles, 3)), draw(16, "same")
+    for schedule in ("linear", "cosine"):
+        model = ring(schedule)
+        table = method.tableau(model.schedule)
+        end = Sampler(table).end(model, eps * float(table.levels.sigma[0]))
+        assert float((method.run(model, eps) - end).abs().max()) < 1e-12
+
+
+def test_levels_of_angles_have_these_angles_on_every_schedule() -> None:
+    angles = torch.tensor([1.3, 0.8, 0.1, 0.0], dtype=torch.float64)
+    for schedule in (*SCHEDULES, "sqrt", "ddpm", "ve"):
+        levels = levels_of(Schedule.of(schedule), angles)
+        assert torch.allclose(torch.as_tensor(levels.theta), angles, atol=1e-12)
+
+
+def test_the_truth_is_where_the_flow_of_a_gaussian_ends() -> None:
+    oracle = Gaussian(torch.tensor([0.3, -0.2]), torch.tensor([[1.0, 0.4], [0.4, 0.5]], dtype=torch.float64), "linear")
+    eps = draw(32, "gauss")
+    exact_ends = oracle.flow(eps, oracle.schedule.at(1.0), oracle.schedule.end)
+    found = truth(oracle, eps)
+    assert float(found.each(exact_ends).max()) < 1e-4
+    assert found.gap < 1e-3
+
+
+def test_errors_count_what_ended_elsewhere_and_what_is_not_finite() -> None:
+    found = Errors.of(torch.tensor([0.01, 0.01, 0.02, 2.0]))
+    assert found.median == pytest.approx(0.015)
+    assert found.flipped == 0.25
+    assert Errors.of(torch.tensor([0.0, math.nan])).rms == math.inf
+
+
+def test_advice_is_a_front_on_which_more_calls_are_more_exact() -> None:
+    found = advise(ring(), draw(32, "advice"), [8, 4], grids=["angle", "uniform"])
+    scores = [one.errors.score for one in found.front]
+    assert [one.calls for one in found.front] == sorted(one.calls for one in found.front)
+    assert scores == sorted(scores, reverse=True)
+    assert found.within(5).calls <= 5
+    assert found.within(100) is found.front[-1] or found.within(100) == found.front[-1]
+    with pytest.raises(InvalidArgument, match="measured at 1 calls"):
+        found.within(1)
+
+
+def test_a_recommended_method_made_again_from_its_words_has_the_error_promised() -> None:
+    found = advise(ring(), draw(32, "advice"), [6], grids=["angle", "uniform"])
+    one = found.within(6)
+    again = Solver.of(one.solver).tableau("linear", f"{one.grid}{',' if ':' in one.grid else ':'}steps={one.steps}")
+    assert found.truth.errors(again) == one.errors
+
+
+def test_contenders_are_deterministic_different_and_within_budget() -> None:
+    those = list(contenders(Schedule.of("linear"), 7, ["angle"]))
+    assert len({one.solver for one in those}) >= 6
+    assert all(one.calls <= 7 and one.table.draws == 0 for one in those)
+    assert all(a.table.difference(b.table) > 1e-11 for i, a in enumerate(those) for b in those[:i])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"steps": 0}, "steps is a whole number >= 1"),
+        ({"noise": torch.zeros(60)}, "noise is"),
+        ({"noise": torch.zeros(60, 2, dtype=torch.int64)}, "noise is"),
+        ({"noise": torch.zeros(3, 2)}, "at least 12 rows"),
+    ],
+)
+def test_tune_refuses_what_cannot_be(wrong: dict[str, object], says: str) -> None:
+    given: dict[str, object] = {"noise": draw(60), "steps": 4} | wrong
+    with pytest.raises(InvalidArgument, match=says):
+        tune(ring(), **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"phases": -1}, {"batch": 0}, {"held": 1.0}, {"fine": 0.0}, {"fine": 9.0}, {"tail": -1.0}]
+)
+def test_an_effort_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InvalidArgument):
+        Effort(**wrong)  # type: ignore[arg-type]
+
+
+def test_advise_refuses_budgets_and_grids_that_cannot_be() -> None:
+    with pytest.raises(InvalidArgument, match="budgets"):
+        advise(ring(), draw(16), [])
+    with pytest.raises(UnknownName, match="angle"):
+        advise(ring(), draw(16), [4], grids=["angel"])

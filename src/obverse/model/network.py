@@ -181,33 +181,43 @@ class Network(Model):
             time = time.expand(len(like)).contiguous()
         elif time.shape != like.shape[:1]:
             raise InvalidArgument(f"{len(time)} levels for {len(like)} states: give one for all or one for each.")
-        return self._call(level, time, like, dtype)
+        return self._caller(like, dtype, time.device)(time, self._scale(level, like))
 
     def along(self, levels: Level, like: Tensor) -> list[Call]:
         dtype = _dtype(self.net, like)
         times = self._told(levels, like, dtype)[:, None].expand(-1, len(like)).contiguous()  # one transfer for all
-        plain = isinstance(self.precondition, Unscaled)  # then nothing else depends on the level
-        each = [levels] * len(times) if plain else levels.floats()
-        return [self._call(*at, like, dtype) for at in zip(each, times.unbind(), strict=True)]
+        call_at = self._caller(like, dtype, times.device)
+        if isinstance(self.precondition, Unscaled):  # then nothing else depends on the level
+            return [call_at(time, None) for time in times.unbind()]
+        each = zip(times.unbind(), levels.floats(), strict=True)
+        return [call_at(time, self._scale(level, like)) for time, level in each]
 
     def _told(self, level: Level, like: Tensor, dtype: torch.dtype) -> Tensor:
         """The network's time, where and as precisely as it wants it."""
         precise = torch.float64 if dtype == torch.float64 else torch.float32  # bf16 cannot count to 1000
         return exact(self.time(level)).to(self.device if isinstance(self.net, nn.Module) else like.device, precise)
 
-    def _call(self, level: Level, time: Tensor, like: Tensor, dtype: torch.dtype) -> Call:
-        device, run = time.device, self._run
-        scale = None if isinstance(self.precondition, Unscaled) else against(self.precondition(level), like)
-        as_it_is = dtype == like.dtype and device == like.device
+    def _scale(self, level: Level, like: Tensor) -> Tensor | None:
+        """What states are multiplied by before they enter, if by anything."""
+        return None if isinstance(self.precondition, Unscaled) else against(self.precondition(level), like)
 
-        def call(x_t: Tensor, cond: Cond = None) -> Tensor:
-            inputs = x_t if scale is None else x_t * scale
-            if not as_it_is:
-                inputs = inputs.to(device, dtype)
-            out = run(inputs, time, cond if cond is None else moved(cond, device))
-            return out if out.dtype == x_t.dtype and as_it_is else out.to(x_t)
+    def _caller(
+        self, like: Tensor, dtype: torch.dtype, device: torch.device
+    ) -> Callable[[Tensor, Tensor | None], Call]:
+        """Makes calls out of times and scales."""
+        run, as_it_is = self._run, dtype == like.dtype and device == like.device
 
-        return call
+        def call_at(time: Tensor, scale: Tensor | None) -> Call:
+            def call(x_t: Tensor, cond: Cond = None) -> Tensor:
+                inputs = x_t if scale is None else x_t * scale
+                if not as_it_is:
+                    inputs = inputs.to(device, dtype)
+                out = run(inputs, time, cond if cond is None else moved(cond, device))
+                return out if out.dtype == x_t.dtype and as_it_is else out.to(x_t)
+
+            return call
+
+        return call_at
 
     def _run(self, x_t: Tensor, time: Tensor, cond: Cond) -> Tensor:
         if self.cond == "third":

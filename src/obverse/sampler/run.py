@@ -17,7 +17,7 @@ from obverse.sampler import brownian
 from obverse.sampler.program import Loose, Matrix, Memory, Program
 from obverse.sampler.tableau import Tableau
 
-SMALL = 2**15  # numbers of a state up to which calling a kernel costs more than its work
+SMALL = 2**10  # numbers of a sample up to which calling a kernel costs more than its work
 
 
 class Step(NamedTuple):
@@ -147,7 +147,7 @@ def memory_for(program: Program, like: Tensor, model: Model) -> Memory:
     """The faster memory where products of float32 are what they seem and no gradient is asked for."""
     exactly = like.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
     alone = torch.is_grad_enabled() or isinstance(model, Microbatched)
-    small = like.device.type == "cpu" and like.numel() <= SMALL
+    small = like.device.type == "cpu" and like.numel() <= SMALL * len(like)
     return Matrix(program, like) if small and exactly and not alone else Loose(program)
 
 

@@ -29,7 +29,7 @@ from obverse.sampler.truth import Truth, truth
 from obverse.sampler.tuned import Effort, Tuned, tune
 from problems import problem
 
-EXACT = Effort(phases=10, iterations=50, batch=2048)  # thousands of noises are cheap here, and strays need them
+EXACT = Effort(iterations=40, batch=512)  # thousands of noises are cheap here, and strays need them
 NETWORK = Effort()
 NOISES = {"gmm2": 3072, "gmm64": 1536, "digits": 384}
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a trained run, such as `obverse train digits --recipe digits` makes")
     parser.add_argument("--calls", nargs="*", type=int, default=[4, 6, 8, 10, 12, 16])
     parser.add_argument("--schedule", default="condot")
-    parser.add_argument("--phases", type=int)
+    parser.add_argument("--iterations", type=int)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -50,10 +50,10 @@ def main() -> None:
         known = exact(name, options.schedule)
         count, shape = NOISES[name], known.noise.shape[1:]
         start = noise.normal((count, *shape), seed=0, purpose="tune", dtype=torch.float64)
-        found += measure(name, known, start, None, with_phases(EXACT, options.phases), options.calls)
+        found += measure(name, known, start, None, with_iterations(EXACT, options.iterations), options.calls)
     if options.run:
         known, start, cond = trained(options.run)
-        found += measure("network", known, start, cond, with_phases(NETWORK, options.phases), options.calls)
+        found += measure("network", known, start, cond, with_iterations(NETWORK, options.iterations), options.calls)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 
@@ -106,9 +106,9 @@ def trained(folder: Path) -> tuple[Truth, Tensor, Tensor | None]:
     return truth(run.model, start, cond), *noise_for(run, 192, 0, "tune")
 
 
-def with_phases(effort: Effort, phases: int | None) -> Effort:
+def with_iterations(effort: Effort, iterations: int | None) -> Effort:
     """The effort, shorter or longer."""
-    return effort if phases is None else replace(effort, phases=phases)
+    return effort if iterations is None else replace(effort, iterations=iterations)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from obverse.cli import main
 from obverse.sampler import Tableau
 
-FEW = ["--noises", "18", "--batch", "12", "--phases", "1", "--quiet"]
+FEW = ["--noises", "18", "--batch", "12", "--iterations", "3", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str])
     [
         (["tune", "RUN", "--steps", "0"], "--steps >= 1"),
         (["tune", "RUN", "--noises", "3"], "--noises >= 12"),
-        (["tune", "RUN", "--phases", "-1"], "phases"),
+        (["tune", "RUN", "--iterations", "-1"], "iterations"),
         (["tune", "RUN", "--schedule", "nothing"], "nothing"),
         (["tune", "nowhere"], "nowhere"),
         (["advise", "RUN", "--calls", "0"], "budgets"),

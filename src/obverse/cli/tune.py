@@ -28,9 +28,9 @@ class Tune(Talk):
     """Fit a sampler of a few network calls to a trained model.
 
     A sampler is a table of numbers: the noise levels at which the network is called, and how its answers are added up.
-    Known methods choose them for all models at once; this verb moves them, by gradients through the network, until
-    samples end where the model's own ODE ends. It begins with the best known method of as many calls and judges on
-    noise that it did not fit, so what it writes is never worse than that method. The network is not changed.
+    Known methods choose them for all models at once; this verb moves them until this model's samples end where its own
+    ODE ends. It begins with the best known method of as many calls and judges on noise that it did not fit: what it
+    writes is never worse than that method there. The network is not changed.
 
     Writes RUN/tableaux/STEPS.json and a picture beside it; draw with: obverse sample RUN --tableau FILE.
 
@@ -38,8 +38,8 @@ class Tune(Talk):
         run: the run folder.
         steps: network calls for a sample; 4 to 16 gain most.
         noises: starts of samples, a third of them held out to judge by; more find strays that few do not show.
-        phases: of the fit, each on another batch and after smaller errors; more gain little by little.
-        batch: starts that a phase fits to.
+        iterations: of the fit; most of the gain comes in the first ten.
+        batch: starts that an iteration fits to.
         seed: of the noise and of the batches.
         guidance: classifier-free guidance that the samples will be drawn with; 1 is none.
         schedule: see the model on another path; default its own.
@@ -51,7 +51,7 @@ class Tune(Talk):
     run: RunFolder
     steps: Annotated[int, tyro.conf.arg(aliases=("-n",))] = 8
     noises: int = 192
-    phases: int = 6
+    iterations: int = 24
     batch: int = 64
     seed: int = 0
     guidance: float = 1.0
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    effort = Effort(phases=options.phases, batch=options.batch, seed=options.seed)
+    effort = Effort(iterations=options.iterations, batch=options.batch, seed=options.seed)
     sampling = Sampling(guidance=options.guidance, schedule=options.schedule, seed=options.seed)
     trained = Trained.open(options.run)
     out = options.out or place(trained, options.steps, sampling)

@@ -1,4 +1,4 @@
-"""Methods of one call a step, as numbers with gradients: what `tune` fits (T36).
+"""Methods of one call a step as plain numbers, and how the end moves with each of them: what `tune` fits (T36).
 
 On the circle, y = x_t / r, a step from theta_k to theta_{k+1} is
 
@@ -10,23 +10,21 @@ model at a state a little noisier or cleaner than its level says.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against
+from obverse.ground.shapes import against, rows
 from obverse.model import Cond, Model
 from obverse.path import Data, Level, Schedule, coefficients, join
 from obverse.sampler.program import Register, Row
 from obverse.sampler.tableau import Tableau
 
-SAME = 1e-9  # constant data is exact when weights sum to their total this closely
-NODES = 24  # of the quadrature: 1e-13 for steps that shrink the angle up to a hundredfold
+SAME = 1e-9  # constant data is exact when its end is met this closely
+AT_ONCE = 512  # rows that go through the model together
 
 
 class Method(NamedTuple):
@@ -70,24 +68,76 @@ class Method(NamedTuple):
 
     def tableau(self, schedule: Schedule) -> Tableau:
         """The same numbers as a table on a schedule, ready to run."""
-        angles, weights = self.angles.detach(), self.weights.tolist()
-        levels, kept = levels_of(schedule, angles), self.kept.tolist()
-        r, rows = exact(levels.r).tolist(), list[Row]([{}])
+        levels, kept, weights = levels_of(schedule, self.angles), self.kept.tolist(), self.weights.tolist()
+        r, states = exact(levels.r).tolist(), list[Row]([{}])
         for k in range(self.calls):
             row = {Register("e", k): kept[k] * r[k + 1] / r[k]} if kept[k] else {}
             row |= {Register("o", j): weights[k][j] * r[k + 1] for j in range(k + 1) if weights[k][j]}
-            rows.append(row)
-        return Tableau(levels, tuple(rows), tuple(range(self.calls)), Data())
+            states.append(row)
+        return Tableau(levels, tuple(states), tuple(range(self.calls)), Data())
 
-    def run(self, model: Model, noise: Tensor, cond: Cond = None) -> Tensor:
-        """Where the method takes noise, with gradients in its angles and weights; (batch *data)."""
-        levels = levels_of(model.schedule, self.angles)
-        y, guesses = self.angles[0].sin().to(noise) * noise, list[Tensor]()
+    def moved(self, step: Tensor) -> Method:
+        """The method with its free numbers changed: the angles of calls, what all steps but the last keep, W.
+
+        Args:     step: in the order of `slopes`; (free,). The last step's newest weight takes up what the others leave.
+        """
+        calls = self.calls
+        by_angles, by_kept, by_weights = step[:calls], step[calls : 2 * calls - 1], step[2 * calls - 1 :]
+        weights = self.weights.clone()
+        at = torch.tril_indices(calls, calls)[:, :-1]
+        weights[at[0], at[1]] += by_weights
+        weights[-1, -1] = 1 - weights[-1, :-1].sum()
+        zero = exact([0.0])
+        return Method(self.angles + torch.cat([by_angles, zero]), self.kept + torch.cat([by_kept, zero]), weights)
+
+    def slopes(self, model: Model, noise: Tensor, cond: Cond = None) -> tuple[Tensor, Tensor]:
+        """Where the method takes noise, and how fast the end moves with each of its free numbers.
+
+        Derivatives are carried along the run, through the model as differences between two of its calls: any model
+        will do, and a number costs calls only from where it first matters.
+
+        Returns:  ends, (batch *data); slopes, (free batch *data), in the order of `moved`.
+        """
+        small = torch.finfo(noise.dtype).eps ** 0.4  # between rounding and curvature
+        levels, nudged = levels_of(model.schedule, self.angles), levels_of(model.schedule, self.angles * (1 - small))
+        first = float(self.angles[0])
+        y, guesses = noise * exact(first).sin().to(noise), list[Tensor]()
+        moving, told = (
+            noise[None] * exact(first).cos().to(noise),
+            list[Tensor](),
+        )  # by the first angle, the only one yet
+        names = [("angle", 0, 0)]
         for k in range(self.calls):
-            guesses.append(data_on_circle(model, levels[k], y, cond))
-            told = torch.einsum("j,jb...->b...", self.weights[k, : k + 1].to(y), torch.stack(guesses))
-            y = self.kept[k].to(y) * y + told
-        return y
+            kept, weights = float(self.kept[k]), self.weights[k, : k + 1].to(noise)
+            guess = data_on_circle(model, levels[k], y, cond)
+            if k:
+                moving, names = torch.cat([moving, torch.zeros_like(y)[None]]), [*names, ("angle", k, 0)]
+            turned = (data_on_circle(model, nudged[k], y, cond) - guess) / (-small * float(self.angles[k]))
+            change = _differences(model, levels[k], y, moving, guess, cond, small)
+            change[names.index(("angle", k, 0))] += turned
+            guesses, told = [*guesses, guess], [*told, change]
+            parts = torch.stack([torch.cat([one, one.new_zeros(len(moving) - len(one), *y.shape)]) for one in told])
+            moving = kept * moving + torch.einsum("j,jp...->p...", weights, parts)
+            fresh, last = [*guesses], k == self.calls - 1
+            fresh = [one - guess for one in guesses[:-1]] if last else [y, *fresh]
+            names += [("weight", k, j) for j in range(k)] if last else []
+            names += [] if last else [("kept", k, 0), *(("weight", k, j) for j in range(k + 1))]
+            moving = torch.cat([moving, torch.stack(fresh)]) if fresh else moving
+            y = kept * y + torch.einsum("j,jb...->b...", weights, torch.stack(guesses))
+        return y, moving[sorted(range(len(names)), key=names.__getitem__)]
+
+
+def _differences(
+    model: Model, level: Level, y: Tensor, moving: Tensor, guess: Tensor, cond: Cond, small: float
+) -> Tensor:
+    """How the data estimate changes along every direction of the state; (directions batch *data)."""
+    found, batch = [], len(y)
+    group = max(1, AT_ONCE // batch)
+    for some in torch.split(moving, group):
+        copies = torch.arange(batch, device=y.device).repeat(len(some))
+        near = (y + small * some).flatten(0, 1)
+        found.append(data_on_circle(model, level, near, rows(cond, copies)).reshape(some.shape))
+    return (torch.cat(found) - guess) / small
 
 
 def kept_of(angles: Tensor) -> Tensor:
@@ -95,67 +145,16 @@ def kept_of(angles: Tensor) -> Tensor:
     return angles[1:].sin() / angles[:-1].sin()
 
 
-def totals_of(angles: Tensor) -> Tensor:
-    """What the weights of a step then sum to, if its data are to be: cos theta_{k+1} - kept cos theta_k."""
-    return (angles[:-1] - angles[1:]).sin() / angles[:-1].sin()
-
-
-def adams(angles: Tensor, order: int) -> Tensor:
-    """Weights of the exponential Adams method: the data estimate, as a polynomial in the angle, integrated exactly.
-
-    W_kj = sin s ∫_s^t L_j(theta) / sin² theta dtheta, and L_j(0) for the step to s = 0 (T25, T26).
-
-    Args:     angles: falling to 0; (calls + 1,).
-              order: estimates used, as soon as there are so many.
-    Returns:  (calls, calls), lower triangular; differentiable in the angles.
-    """
-    calls = len(angles) - 1
-    used = torch.arange(calls)[:, None] - torch.arange(min(order, calls))  # newest first
-    there, used = used >= 0, used.clamp(min=0)
-    nodes, (shares, parts) = angles[used], _gauss(NODES)
-    t, s = angles[:-2, None], angles[1:-1, None]
-    at = s * (t / s) ** shares  # log theta evenly: most of 1 / sin² lies near s
-    density = parts * (t / s).log() * at * s.sin() / at.sin() ** 2
-    at = torch.cat([at, angles.new_zeros(1, NODES)])
-    density = torch.cat([density, angles.new_full((1, NODES), 1 / NODES)])  # the limit: all at theta = 0
-    other = there[:, None] & there[:, :, None] & ~torch.eye(used.shape[1], dtype=torch.bool)
-    gaps = torch.where(other, nodes[:, :, None] - nodes[:, None], 1.0)
-    factors = (at[:, None, None] - nodes[:, None, :, None]) / gaps[..., None]
-    lagrange = torch.where(other[..., None], factors, 1.0).prod(2)
-    weights = torch.where(there, (lagrange * density[:, None]).sum(-1), 0.0)
-    weights = torch.cat([(totals_of(angles) - weights[:, 1:].sum(1))[:, None], weights[:, 1:]], 1)
-    return angles.new_zeros(calls, calls).scatter_add(1, used, weights)
-
-
 def levels_of(schedule: Schedule, angles: Tensor) -> Level:
-    """Levels at falling angles that end at 0, with gradients in them."""
+    """Levels at falling angles that end at 0."""
     calls, first = angles[:-1], schedule.at(1.0)
-    tan = torch.where(calls >= exact(first.theta), exact(first.nsr), calls.tan()).detach()
-    at = schedule.at_logsnr(-2 * tan.log())
-    if not angles.requires_grad:
-        return join(at, schedule.end)
-    t = at.t + (calls - calls.detach()) * at.r**2 / at.swing  # the inverse's own derivative
-    rates = schedule.alpha_dot(t), schedule.sigma_dot(t)
-    alpha, sigma = (now + rate.detach() * (t - at.t) for now, rate in zip((at.alpha, at.sigma), rates, strict=True))
-    return join(Level(t, alpha, sigma, *rates), schedule.end)
+    nsr = torch.where(calls >= exact(first.theta), exact(first.nsr), calls.tan())
+    return join(schedule.at_logsnr((-2 * nsr.log()).clamp(*schedule.range)), schedule.end)
 
 
 def data_on_circle(model: Model, level: Level, y: Tensor, cond: Cond = None) -> Tensor:
     """The data estimate at a state on the circle."""
-    if level.t.requires_grad:  # a network takes one time for each sample, and hands its gradient back
-        level = Level(*(field.expand(len(y)) for field in (level.t, level.alpha, level.sigma, *_rates(level))))
     x_t = against(level.r, y) * y
     on_output, on_state = coefficients(model.face, Data(), level)
     output = model.at(level, x_t)(x_t, cond)
     return against(on_output, y) * output + against(on_state, y) * x_t
-
-
-def _rates(level: Level) -> tuple[Tensor, Tensor]:
-    return exact(level.alpha_dot), exact(level.sigma_dot)
-
-
-@cache
-def _gauss(count: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of Gauss and Legendre on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(count)
-    return torch.from_numpy(nodes + 1) / 2, torch.from_numpy(weights) / 2

@@ -74,14 +74,27 @@ class Truth:
         """Some of the samples."""
         return replace(self, noise=self.noise[index], cond=rows(self.cond, index), ends=self.ends[index])
 
+    def away(self, ends: Tensor) -> Tensor:
+        """Differences to the true ends, so scaled that the squares of a sample's sum to its squared error."""
+        return self.relative(ends - self.ends)
+
+    def relative(self, differences: Tensor) -> Tensor:
+        """Differences in float64, relative to the data, a sample's coordinates in a row; (... coordinates)."""
+        rest = 1 - self.ends.ndim  # the axes of one sample, from behind
+        return differences.flatten(rest).double() / (self.scale * math.sqrt(self.ends[0].numel()))
+
     def each(self, ends: Tensor) -> Tensor:
         """The error of every sample; (batch,)."""
-        return (ends - self.ends).square().flatten(1).mean(1).sqrt() / self.scale
+        return self.away(ends).square().sum(1).sqrt()
+
+    def run(self, table: Tableau) -> Tensor:
+        """Where a table takes the noise; (batch *data)."""
+        with torch.no_grad():
+            return _ends(table, self.model, self.noise, self.cond)
 
     def errors(self, table: Tableau) -> Errors:
         """How exact a table is on this noise."""
-        with torch.no_grad():
-            return Errors.of(self.each(_ends(table, self.model, self.noise, self.cond)))
+        return Errors.of(self.each(self.run(table)))
 
 
 def truth(model: Model, noise: Tensor, cond: Cond = None, *, tolerance: float = 1e-3, most: int = 512) -> Truth:

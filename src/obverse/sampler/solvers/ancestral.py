@@ -9,7 +9,7 @@ from typing import ClassVar
 from obverse.ground.errors import InvalidArgument, UnknownName, require
 from obverse.path import Level
 from obverse.sampler.solvers.onestep import DDIM
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Around, Combination, Solver, Trace, ratio
 from obverse.sampler.solvers.stochastic import with_noise
 from obverse.sampler.solvers.strength import downward
 
@@ -40,9 +40,9 @@ class DDPM(Solver, name="ddpm"):
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         downward(t, s)
         e = trace.call(x_t, t)
-        ratio = _ratio(s, t)
-        new = (1 - ratio) * (1 + ratio)  # beta / sigma_t²
-        x_s: Combination = s.alpha * new * e.data + s.sigma * ratio / t.sigma * x_t
+        old = ratio(s, t)
+        new = (1 - old) * (1 + old)  # beta / sigma_t²
+        x_s: Combination = s.alpha * new * e.data + s.sigma * old / t.sigma * x_t
         if s.sigma == 0:
             return x_s
         largest = s.sigma if self.variance == "posterior" else t.sigma * s.r / t.r  # at the scale of x_s
@@ -73,7 +73,7 @@ class DDIMEta(Solver, name="ddim-eta"):
 
 
 @dataclass(frozen=True)
-class Ancestral(Solver, name="ancestral"):
+class Ancestral(Around, name="ancestral"):
     """A deterministic step further down than asked, then noise put back: stochastic, of the base's order in law (T31).
 
     The noise put back is Song's: nsr_up² = eta² nsr_s² (1 - nsr_s²/nsr_t²). With DDIM as base it is Euler-ancestral
@@ -90,19 +90,6 @@ class Ancestral(Solver, name="ancestral"):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.eta <= 1, f"ancestral: 0 <= eta <= 1, got {self.eta} (0: no noise).")
-
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """The base's."""
-        return self.base.order
-
-    @property
-    def invariant(self) -> bool:
-        return self.base.invariant
-
-    @property
-    def exact(self) -> bool:
-        return self.base.exact
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         if s.sigma == 0 or self.eta == 0:
@@ -132,10 +119,5 @@ def _shares(eta: float, t: Level, s: Level) -> tuple[float, float]:
     """Of sigma_s: what is kept of the old noise, and what is new."""
     if eta:
         downward(t, s)
-    ratio = _ratio(s, t)
-    return math.hypot(math.sqrt((1 - eta) * (1 + eta)), eta * ratio), eta * math.sqrt((1 - ratio) * (1 + ratio))
-
-
-def _ratio(s: Level, t: Level) -> float:
-    """nsr_s / nsr_t; 0 from pure noise."""
-    return float(s.sigma * t.alpha / (s.alpha * t.sigma))
+    old = ratio(s, t)
+    return math.hypot(math.sqrt((1 - eta) * (1 + eta)), eta * old), eta * math.sqrt((1 - old) * (1 + old))

@@ -9,7 +9,7 @@ from itertools import pairwise
 from obverse.ground.errors import InvalidArgument, require
 from obverse.path import Level
 from obverse.sampler.solvers.rungekutta import Heun
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Around, Combination, Solver, Trace
 from obverse.sampler.solvers.strength import downward
 
 MOST = math.sqrt(2) - 1  # Karras et al. (2022), algorithm 2: never more new noise than is there
@@ -17,7 +17,7 @@ Interval = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Churn(Solver, name="churn"):
+class Churn(Around, name="churn"):
     """Raise the noise a little, then step down from there with a deterministic method (T33).
 
     nsr -> (1 + gamma) nsr, gamma = min(s_churn / steps, sqrt(2) - 1) where s_min <= nsr <= s_max. Written in x / alpha,
@@ -41,19 +41,6 @@ class Churn(Solver, name="churn"):
         ok = 0 <= self.s_churn < math.inf and 0 <= self.s_min <= self.s_max and 0 <= self.s_noise < math.inf
         require(ok, f"churn: s_churn, s_noise >= 0 and 0 <= s_min <= s_max, got {self.label} (10, 1, 0.05, 50).")
 
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """The base's: noise put back is exact."""
-        return self.base.order
-
-    @property
-    def invariant(self) -> bool:
-        return self.base.invariant
-
-    @property
-    def exact(self) -> bool:
-        return self.base.exact
-
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         most = trace.schedule.at(1.0).floats()[0].nsr
         nsr = t.nsr
@@ -67,7 +54,7 @@ class Churn(Solver, name="churn"):
 
 
 @dataclass(frozen=True)
-class Restart(Solver, name="restart"):
+class Restart(Around, name="restart"):
     """At the bottom of an interval go back to its top with fresh noise and come down again, several times (T33).
 
     Each interval is (nsr_min, nsr_max, times, steps): when the grid first passes nsr_min, noise is put back up to
@@ -93,14 +80,6 @@ class Restart(Solver, name="restart"):
     def order(self) -> int:  # type: ignore[override]
         """The base's; 0 where intervals have steps of their own, whose number a finer grid does not change."""
         return 0 if any(interval[3] for interval in self.intervals) else self.base.order
-
-    @property
-    def invariant(self) -> bool:
-        return self.base.invariant
-
-    @property
-    def exact(self) -> bool:
-        return self.base.exact
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         visited: list[Level] = trace.notes.setdefault("restart", [])

@@ -23,6 +23,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import divide, exact, log
 from obverse.path import Data, Flow, Level, Noise, Prediction, Schedule, V
 from obverse.sampler.solvers.clocks import Clock
+from obverse.sampler.solvers.solver import ratio
 
 POINTS = 16  # of Gauss-Legendre on a panel: the nearest pole, of atan(exp u), is pi/2 away; error below 1e-20
 REACH = 46.0  # exp(-46) = 1e-20: beyond this many units of u nothing is left of a density
@@ -83,7 +84,7 @@ def fresh(face: Prediction, t: Level, s: Level, eta: float) -> float:
     if eta == 0:
         return 0.0
     if isinstance(face, Data):
-        kept = _ratio(s, t) ** (eta**2)
+        kept = ratio(s, t) ** (eta**2)
         return float(s.sigma * math.sqrt((1 - kept) * (1 + kept)))
     _step(face, t, s, eta)  # refuses what has no such step
     return float(s.alpha * eta * math.sqrt((t.nsr - s.nsr) * (t.nsr + s.nsr)))
@@ -94,18 +95,13 @@ def _u(level: Level) -> float:
     return float(log(level.sigma) - log(level.alpha))
 
 
-def _ratio(s: Level, t: Level) -> float:
-    """nsr_s / nsr_t, 0 at either end."""
-    return float(s.sigma * t.alpha / (s.alpha * t.sigma))
-
-
 def _step(face: Prediction, t: Level, s: Level, eta: float) -> _Step:
     """The step of a face; falling or rising."""
     low, high = sorted((_u(t), _u(s)))
     power = 1 + eta**2
     if isinstance(face, Data):
         at_once = s.sigma == 0 or t.sigma == 0
-        on_state = float(divide(s.sigma, t.sigma)) * (_ratio(s, t) ** (power - 1) if eta else 1.0)
+        on_state = float(divide(s.sigma, t.sigma)) * (ratio(s, t) ** (power - 1) if eta else 1.0)
         scale = s.alpha * -math.expm1(power * (_u(s) - _u(t))) if t.sigma > 0 else -math.inf
         high = min(high, low + REACH / power)
         return _Step(on_state, scale, -math.inf if at_once else low, high, lambda u: (power * (low - u)).exp())

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from obverse.ground.errors import require
 from obverse.path import Level
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Around, Combination, Solver, Trace
 from obverse.sampler.solvers.stochastic import SDE
 
 
 @dataclass(frozen=True)
-class Langevin(Solver, name="langevin"):
+class Langevin(Around, name="langevin"):
     """A step of any method, then moves of Langevin dynamics at the level reached.
 
     x <- x - 2 snr² sigma eps + 2 snr sigma xi: the size that Song et al. take from norms, with their expected values,
@@ -39,14 +39,6 @@ class Langevin(Solver, name="langevin"):
     def order(self) -> int:  # type: ignore[override]
         """0: the bias stays. Without moves the base's."""
         return 0 if self.snr and self.moves else self.base.order
-
-    @property
-    def invariant(self) -> bool:
-        return self.base.invariant
-
-    @property
-    def exact(self) -> bool:
-        return self.base.exact
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         x_s = self.base.step(trace, x_t, t, s)

@@ -7,7 +7,7 @@ many estimates. A corrector joins the estimate at the new level too and takes th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +20,9 @@ from obverse.sampler.solvers.solver import Combination, Guess, Solver, Trace
 
 MOST = 5  # estimates worth joining: beyond that a polynomial amplifies what it should carry on
 HIGHEST = 4  # order that the extra calls of a start reach
+
+
+Join = Callable[[Trace, Sequence[Guess], Combination, Level, Level], Combination]
 
 
 class Joined(NamedTuple):
@@ -50,11 +53,12 @@ class Before(NamedTuple):
 
 
 def advance(
-    trace: Trace, joined: Joined, memory: int, x_t: Combination, t: Level, s: Level, *, corrector: bool, extra: int = 0
+    trace: Trace, join: Join, memory: int, x_t: Combination, t: Level, s: Level, *, corrector: bool, extra: int = 0
 ) -> Combination:
     """One call, then x_s: the step that led to x_t is corrected first, then as many estimates joined as there are.
 
-    Args:     memory: estimates joined by the predictor; the corrector joins one more.
+    Args:     join: x_s from x_t and estimates, the most trusted first.
+              memory: estimates joined by the predictor; the corrector joins one more.
               extra: calls spent halfway through the first step, so that it is of a higher order: 0, 1 or 2.
     """
     if t.sigma == 0:
@@ -64,28 +68,68 @@ def advance(
     before: Before | None = trace.notes.get("adams")
     if before is not None and before.correct:
         again = [known[1], known[0], *known[2 : 1 + before.used]]
-        x_t = trace.state(joined.step(trace, again, before.x_t, before.level, t), t)
+        x_t = trace.state(join(trace, again, before.x_t, before.level, t), t)
     extra = extra if before is None and s.sigma > 0 else 0
     if extra:
         halfway = trace.at(-2 * math.log(math.tan((t.theta + s.theta) / 2)))
         for _ in range(extra):
-            trace.call(trace.state(joined.step(trace, known[::-1], x_t, t, halfway), halfway), halfway)
+            trace.call(trace.state(join(trace, known[::-1], x_t, t, halfway), halfway), halfway)
             known = latest(trace)
     known = known[: max(memory, 2) if extra else memory]
     trace.notes["adams"] = Before(x_t, t, len(known), corrector or extra > 1)
-    return joined.step(trace, known, x_t, t, s)
+    return join(trace, known, x_t, t, s)
 
 
 def latest(trace: Trace) -> list[Guess]:
-    """What was estimated so far, the newest first, once for each level."""
+    """What was estimated last, the newest first, once for each level: as much as any method looks back at."""
     known: dict[float, Guess] = {}
     for e in reversed(trace.guesses):
         known.setdefault(float(e.level.theta), e)
+        if len(known) > MOST + 1:
+            break
     return list(known.values())
 
 
+class Multistep(Solver):
+    """Root of the exponential Adams methods: a face joined in a clock, so many estimates, a start; one call a step.
+
+    To add one, name `face`, `clock`, `memory` and `start`; where they are not fields, as class attributes.
+    """
+
+    face: Prediction
+    clock: Clock
+    memory: int
+    corrector: bool = False
+    start: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.memory <= MOST, f"{self.name}: memory is 1 to {MOST} estimates, got {self.memory}.")
+        if self.start not in ("ramp", "exact"):
+            raise InvalidArgument(f"{self.name}: start is ramp or exact, got {self.start!r}.")
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        """What is left of it after the start: a first step of one estimate costs all but 2, corrected 3."""
+        return min(self.memory + self.corrector, HIGHEST if self.start == "exact" else 2 + self.corrector)
+
+    @property
+    def invariant(self) -> bool:
+        return self.clock.invariant
+
+    @property
+    def exact(self) -> bool:
+        return constant_row(self.face)
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        order = self.memory + self.corrector
+        extra = min(order, HIGHEST) - 2 if self.start == "exact" and order > 2 + self.corrector else 0
+        join = Joined(self.face, self.clock).step
+        return advance(trace, join, self.memory, x_t, t, s, corrector=self.corrector, extra=extra)
+
+
 @dataclass(frozen=True)
-class Adams(Solver, name="adams"):
+class Adams(Multistep, name="adams"):
     """Exponential Adams in any face and clock, corrected for free: the family that most others belong to (T26).
 
     x_s = c_s/c_t x_t + sum_j q_j int L_j d(m/c), L_j the Lagrange polynomials of the last levels in the clock.
@@ -105,31 +149,9 @@ class Adams(Solver, name="adams"):
     corrector: bool = True
     start: str = "ramp"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked(self.name, self.memory, self.start)
-
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """What is left of it after the start."""
-        return reached(self.memory + self.corrector, self.corrector, self.start)
-
-    @property
-    def invariant(self) -> bool:
-        return self.clock.invariant
-
-    @property
-    def exact(self) -> bool:
-        return constant_row(self.face)
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        order, joined = self.memory + self.corrector, Joined(self.face, self.clock)
-        extra = spent(order, self.corrector, self.start)
-        return advance(trace, joined, self.memory, x_t, t, s, corrector=self.corrector, extra=extra)
-
 
 @dataclass(frozen=True)
-class AB(Solver, name="ab"):
+class AB(Multistep, name="ab"):
     """Adams-Bashforth on the circle: v is the slope of x_t / r in the angle, whatever the schedule (T3, T26).
 
     Args:     memory: estimates joined, 1 to 5.
@@ -139,25 +161,12 @@ class AB(Solver, name="ab"):
     memory: int = 3
     start: str = "ramp"
 
-    def __post_init__(self) -> None:
-        checked(self.name, self.memory, self.start)
-
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """What is left of it after the start."""
-        return reached(self.memory, False, self.start)
-
-    @property
-    def exact(self) -> bool:
-        return False
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        extra = spent(self.memory, False, self.start)
-        return advance(trace, Joined(V(), InAngle()), self.memory, x_t, t, s, corrector=False, extra=extra)
+    face = V()
+    clock = InAngle()
 
 
 @dataclass(frozen=True)
-class LMS(Solver, name="lms"):
+class LMS(Multistep, name="lms"):
     """The noise estimate joined in nsr: the linear multistep method of k-diffusion where start=ramp (T26).
 
     Args:     memory: estimates joined, 1 to 5.
@@ -168,21 +177,12 @@ class LMS(Solver, name="lms"):
     memory: int = 4
     start: str = "ramp"
 
-    def __post_init__(self) -> None:
-        checked(self.name, self.memory, self.start)
-
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """What is left of it after the start."""
-        return reached(self.memory, False, self.start)
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        extra = spent(self.memory, False, self.start)
-        return advance(trace, Joined(Noise(), InNSR()), self.memory, x_t, t, s, corrector=False, extra=extra)
+    face = Noise()
+    clock = InNSR()
 
 
 @dataclass(frozen=True)
-class DEIS(Solver, name="deis"):
+class DEIS(Multistep, name="deis"):
     """The noise estimate joined in the schedule's t: tAB-DEIS; in logsnr it is diffusers', in nsr rhoAB-DEIS (T26).
 
     Args:     memory: estimates joined, 1 to 5; 4 is the paper's tAB3.
@@ -195,40 +195,4 @@ class DEIS(Solver, name="deis"):
     clock: Clock = field(default_factory=InTime)
     start: str = "ramp"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked(self.name, self.memory, self.start)
-
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """What is left of it after the start."""
-        return reached(self.memory, False, self.start)
-
-    @property
-    def invariant(self) -> bool:
-        return self.clock.invariant
-
-    @property
-    def exact(self) -> bool:
-        return True
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        extra = spent(self.memory, False, self.start)
-        return advance(trace, Joined(Noise(), self.clock), self.memory, x_t, t, s, corrector=False, extra=extra)
-
-
-def checked(name: str, memory: int, start: str) -> None:
-    """Refuse what no step can be made of."""
-    require(1 <= memory <= MOST, f"{name}: memory is 1 to {MOST} estimates, got {memory}.")
-    if start not in ("ramp", "exact"):
-        raise InvalidArgument(f"{name}: start is ramp or exact, got {start!r}.")
-
-
-def reached(order: int, corrector: bool, start: str) -> int:
-    """The order that is left of a method's after its start: a first step of one estimate costs it."""
-    return min(order, HIGHEST if start == "exact" else 2 + corrector)
-
-
-def spent(order: int, corrector: bool, start: str) -> int:
-    """Calls that an exact start adds: none where a first step of one estimate, corrected or not, is good enough."""
-    return min(order, HIGHEST) - 2 if start == "exact" and order > 2 + corrector else 0
+    face = Noise()

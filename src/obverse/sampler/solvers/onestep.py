@@ -28,8 +28,22 @@ class DDIM(Solver, name="ddim"):
         return x_s
 
 
+class InClock(Solver):
+    """Root of the methods that go straight in the clock of a face."""
+
+    face: Prediction
+
+    @property
+    def invariant(self) -> bool:
+        return not isinstance(self.face, Velocity)  # a step in t knows the schedule's t
+
+    @property
+    def exact(self) -> bool:
+        return constant_row(self.face)
+
+
 @dataclass(frozen=True)
-class Euler(Solver, name="euler"):
+class Euler(InClock, name="euler"):
     """Euler's method in the clock of a face: flow is flow matching's, velocity the plain probability-flow ODE's (T24).
 
     In the clocks of data, noise and flow it is DDIM on every path; in velocity's it is so on the linear path only, in
@@ -39,14 +53,6 @@ class Euler(Solver, name="euler"):
     face: Prediction = field(default_factory=Flow)
 
     order: ClassVar[int] = 1
-
-    @property
-    def invariant(self) -> bool:
-        return not isinstance(self.face, Velocity)  # a step in t knows the schedule's t
-
-    @property
-    def exact(self) -> bool:
-        return constant_row(self.face)
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         if t.sigma == 0:

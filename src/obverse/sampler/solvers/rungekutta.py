@@ -10,8 +10,8 @@ from typing import ClassVar
 from obverse.ground.errors import UnknownName, require
 from obverse.ground.numerics import log
 from obverse.path import Flow, Level, Prediction, Velocity
-from obverse.sampler.solvers.onestep import PerRadius, along, constant_row, kept, steering
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.onestep import InClock, PerRadius, along, kept, steering
+from obverse.sampler.solvers.solver import Combination, Trace
 
 Place = Callable[[Trace, Prediction, Level, Level, float], Level]  # the level a share of the way from t to s
 
@@ -88,7 +88,7 @@ def explicit(
 
 
 @dataclass(frozen=True)
-class RungeKutta(Solver, name="runge-kutta"):
+class RungeKutta(InClock, name="runge-kutta"):
     """An explicit Runge-Kutta method in the clock of a face: data, noise, flow, velocity (t) or v (the angle) (T27).
 
     No stage is called at zero noise: a step there is taken in flow's clock with the table `last`, whose nodes lie
@@ -123,20 +123,12 @@ class RungeKutta(Solver, name="runge-kutta"):
         """The table's."""
         return TABLES[self.table].order
 
-    @property
-    def invariant(self) -> bool:
-        return not isinstance(self.face, Velocity)  # a step in t knows the schedule's t
-
-    @property
-    def exact(self) -> bool:
-        return constant_row(self.face)
-
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         return stepped(TABLES[self.table], TABLES[self.last], self.face, trace, x_t, t, s)
 
 
 @dataclass(frozen=True)
-class Heun(Solver, name="heun"):
+class Heun(InClock, name="heun"):
     """Heun's method in the clock of a face: noise is EDM's; two calls a step, one for a step to zero noise.
 
     Source: Karras et al. (2022), algorithm 1.
@@ -145,14 +137,6 @@ class Heun(Solver, name="heun"):
     face: Prediction = field(default_factory=Flow)
 
     order: ClassVar[int] = 2
-
-    @property
-    def invariant(self) -> bool:
-        return not isinstance(self.face, Velocity)  # a step in t knows the schedule's t
-
-    @property
-    def exact(self) -> bool:
-        return constant_row(self.face)
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         return stepped(HEUN, EULER, self.face, trace, x_t, t, s)

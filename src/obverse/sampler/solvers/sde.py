@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from obverse.ground.errors import require
-from obverse.ground.numerics import log
 from obverse.path import Data, Level
 from obverse.sampler.solvers.clocks import Clock, InAngle, InLogSNR, InNSR
 from obverse.sampler.solvers.interpolation import weights
-from obverse.sampler.solvers.solver import Combination, Guess, Trace
+from obverse.sampler.solvers.solver import Combination, Guess, Trace, length
 from obverse.sampler.solvers.stochastic import Reverse, with_noise
 from obverse.sampler.solvers.strength import Constant, Eta, NoiseScale, Strength
 
@@ -139,8 +138,8 @@ class SDEDPMpp(Reverse, name="sde-dpmpp"):
 
     def _trend(self, past: Sequence[Guess], s: Level, eta: float) -> Combination:
         """What the estimate gains over the step, in its mean."""
-        h = _length(past[0].level, s)
-        before = [_length(b.level, a.level) / h for a, b in pairwise(past)]
+        h = length(past[0].level, s)
+        before = [length(b.level, a.level) / h for a, b in pairwise(past)]
         slopes = [1 / r * (a.data - b.data) for r, (a, b) in zip(before, pairwise(past), strict=True)]
         if self.stages == 2:
             return 0.5 * slopes[0]
@@ -198,8 +197,3 @@ def _order(predictor: int, corrector: int) -> int:
 def _check(name: str, predictor: int, corrector: int) -> None:
     ok = 1 <= predictor <= MOST and 0 <= corrector <= MOST
     require(ok, f"{name}: predictor 1 to {MOST}, corrector 0 to {MOST}, got {predictor}, {corrector}.")
-
-
-def _length(t: Level, s: Level) -> float:
-    """Length of a step in half log-SNR; infinite from alpha = 0."""
-    return float(log(s.alpha) + log(t.sigma) - log(t.alpha) - log(s.sigma))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.ground.families import Family
+from obverse.ground.numerics import log
 from obverse.path import Data, Level, Noise, Prediction, Schedule, V, coefficients, join
 from obverse.sampler.brownian import Span
 from obverse.sampler.grids import Grid
@@ -198,3 +199,32 @@ class Solver(Family, family="solver"):
                     f"{self.label} cannot step from {t} to {s} ({error}). Use ddim there, or a grid between the ends."
                 ) from error
         return trace.tableau()
+
+
+class Around(Solver):
+    """A method around a method: it promises what its base promises, unless it says otherwise."""
+
+    base: Solver
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        """The base's."""
+        return self.base.order
+
+    @property
+    def invariant(self) -> bool:
+        return self.base.invariant
+
+    @property
+    def exact(self) -> bool:
+        return self.base.exact
+
+
+def length(t: Level, s: Level) -> float:
+    """Length of a step in half log-SNR; infinite from alpha = 0 and to sigma = 0."""
+    return float(log(s.alpha) + log(t.sigma) - log(t.alpha) - log(s.sigma))
+
+
+def ratio(s: Level, t: Level) -> float:
+    """nsr_s / nsr_t; 0 from pure noise and to none."""
+    return float(s.sigma * t.alpha / (s.alpha * t.sigma))

@@ -49,4 +49,4 @@ class Thrifty(Solver, name="thrifty"):
         plan = next(plan for plan in PLANS if trace.total >= plan.steps)
         left = trace.total - trace.number
         memory = min(plan.memory, left + 1) if plan.corrector else plan.memory
-        return advance(trace, Joined(plan.face, InAngle()), memory, x_t, t, s, corrector=plan.corrector)
+        return advance(trace, Joined(plan.face, InAngle()).step, memory, x_t, t, s, corrector=plan.corrector)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from obverse.ground.errors import UnknownName, require
-from obverse.ground.numerics import log
 from obverse.path import Data, Level
 from obverse.sampler.solvers.clocks import InLogSNR
-from obverse.sampler.solvers.multistep import Before, Joined, latest
-from obverse.sampler.solvers.onestep import kept
-from obverse.sampler.solvers.solver import Combination, Guess, Solver, Trace
+from obverse.sampler.solvers.multistep import Joined, advance
+from obverse.sampler.solvers.solver import Combination, Guess, Solver, Trace, length
 
 JOINED = Joined(Data(), InLogSNR())
 
@@ -29,10 +28,7 @@ class DPMpp2M(Solver, name="dpmpp-2m"):
     order: ClassVar[int] = 2
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        if t.sigma == 0:
-            return kept(x_t, t, s)
-        trace.call(x_t, t)
-        return half(trace, latest(trace)[:2], x_t, t, s)
+        return advance(trace, half, 2, x_t, t, s, corrector=False)
 
 
 class DPMpp3M(Solver, name="dpmpp-3m"):
@@ -46,10 +42,9 @@ class DPMpp3M(Solver, name="dpmpp-3m"):
     order: ClassVar[int] = 2
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        if t.sigma == 0:
-            return kept(x_t, t, s)
-        trace.call(x_t, t)
-        known = latest(trace)[:3]
+        return advance(trace, self._joined, 3, x_t, t, s, corrector=False)
+
+    def _joined(self, trace: Trace, known: Sequence[Guess], x_t: Combination, t: Level, s: Level) -> Combination:
         h = length(t, s)
         past = [length(b.level, a.level) / h for a, b in pairwise(known)]
         if len(past) < 2 or not all(map(math.isfinite, (h, *past))):
@@ -92,31 +87,16 @@ class UniPC(Solver, name="unipc"):
         return min(self.memory + self.corrector, 2 + self.corrector)
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        if t.sigma == 0:
-            return kept(x_t, t, s)
-        trace.call(x_t, t)
-        known = latest(trace)
-        before: Before | None = trace.notes.get("adams")
-        if before is not None and before.correct:
-            again = [known[1], known[0], *known[2 : 1 + before.used]]
-            x_t = trace.state(self._joined(trace, again, before.x_t, before.level, t), t)
-        known = known[: self.memory]
-        trace.notes["adams"] = Before(x_t, t, len(known), self.corrector)
-        return self._joined(trace, known, x_t, t, s)
+        return advance(trace, self._joined, self.memory, x_t, t, s, corrector=self.corrector)
 
-    def _joined(self, trace: Trace, known: list[Guess], x_t: Combination, t: Level, s: Level) -> Combination:
+    def _joined(self, trace: Trace, known: Sequence[Guess], x_t: Combination, t: Level, s: Level) -> Combination:
         if len(known) == 2:
-            return half(trace, known, x_t, t, s, "bh1" if self.variant == "bh1" else "bh2")
+            return half(trace, known, x_t, t, s, self.variant)
         return JOINED.step(trace, known, x_t, t, s)
 
 
 def half(
-    trace: Trace,
-    known: list[Guess],
-    x_t: Combination,
-    t: Level,
-    s: Level,
-    variant: Literal["bh1", "bh2"] = "bh2",
+    trace: Trace, known: Sequence[Guess], x_t: Combination, t: Level, s: Level, variant: str = "bh2"
 ) -> Combination:
     """One estimate, or two with the difference weighted by a half of B(h) over their distance in steps."""
     x_s = JOINED.step(trace, known[:1], x_t, t, s)
@@ -125,8 +105,3 @@ def half(
         share = s.alpha * (h if variant == "bh1" else -math.expm1(-h))
         x_s = x_s + 0.5 * share * h / apart * (known[0].data - known[1].data)
     return x_s
-
-
-def length(t: Level, s: Level) -> float:
-    """Length of a step in half log-SNR; infinite from alpha = 0."""
-    return float(log(s.alpha) + log(t.sigma) - log(t.alpha) - log(s.sigma))

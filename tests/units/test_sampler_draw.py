@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.guidance import Guided
 from obverse.model import Clamped, Dynamic, Gaussian, Mixture, Model, Network
 from obverse.path import Level, Schedule
-from obverse.sampler import Angle, Uniform, sample, sampled
+from obverse.sampler import Angle, Solver, Uniform, sample, sampled
 
 ORACLE = Gaussian(torch.tensor([0.3, -0.4]), torch.tensor([[0.5, 0.2], [0.2, 0.3]]), "linear")
 
@@ -134,5 +135,21 @@ def test_an_adaptive_solver_is_a_solver_like_any_other() -> None:
     want = ORACLE.flow(start.states[0], ORACLE.schedule.at(1.0), ORACLE.schedule.at(0.0))
     assert float((run.x - want).abs().max()) < 1e-3
     assert run.ledger.rounds >= run.ledger.calls > 3
-    with pytest.raises(InvalidArgument, match="adaptive solvers choose their own steps"):
-        sampled(ORACLE, (6, 2), solver="adaptive", steps=5)
+
+
+REFUSED = [{"steps": 5}, {"grid": "uniform"}, {"record": True}, {"watch": print}]
+
+
+@pytest.mark.parametrize("how", REFUSED, ids=str)
+def test_what_an_adaptive_solver_cannot_do_is_refused(how: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=rf"chooses its own steps: leave {next(iter(how))} out"):
+        sampled(ORACLE, (6, 2), solver="adaptive", **how)
+
+
+def test_a_table_is_a_solver_that_is_already_made() -> None:
+    made = Solver.of("heun").tableau("linear", Angle(6))
+    want = sample(ORACLE, (3, 2), solver="heun", grid=Angle(6), seed=2)
+    assert torch.equal(sample(ORACLE, (3, 2), solver=made, seed=2), want)
+    for how in ({"steps": 5}, {"grid": "uniform"}, {"eta": 0.5}):
+        with pytest.raises(InvalidArgument, match=rf"A tableau is complete: leave {next(iter(how))} out"):
+            sample(ORACLE, (3, 2), solver=made, **how)

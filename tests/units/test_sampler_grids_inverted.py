@@ -105,7 +105,7 @@ def test_methods_that_cannot_rise_say_so(spec: str) -> None:
 
 def test_sampling_upward_asks_for_the_data() -> None:
     model, x = hills(Cosine()), draws((3, 1), "data")
-    with pytest.raises(InvalidArgument, match=r"inverted:steps=9 goes from data to noise: give the data to start from"):
+    with pytest.raises(InvalidArgument, match=r"This run goes from data to noise: give the data to start from"):
         sample(model, (3, 1), solver="ddim", grid="inverted:steps=9")
     out = sample(model, (3, 1), solver="ddim", grid="inverted:steps=9", start=x, dtype=torch.float64)
     assert torch.allclose(out, end(DDIM(), Cosine(), Inverted(9), x)[0])

@@ -10,22 +10,8 @@ from torch import Tensor
 from obverse.ground import noise
 from obverse.ground.numerics import exact
 from obverse.model import Cond, Model
-from obverse.path import Level, Schedule
-from obverse.sampler import (
-    Adaptive,
-    AdaptiveRun,
-    Grid,
-    Ledger,
-    Round,
-    Sampled,
-    Solver,
-    Step,
-    Tableau,
-    Trace,
-    parallel,
-    sampled,
-)
-from obverse.sampler.solvers.solver import Combination
+from obverse.path import Level
+from obverse.sampler import Adaptive, AdaptiveRun, Ledger, Round, Sampled, Step, Tableau, parallel, sampled
 
 
 @dataclass(frozen=True)
@@ -55,7 +41,7 @@ class Drawing:
         run = sampled(
             self.model,
             self.shape,
-            solver=_Ready(table),
+            solver=table,
             cond=self.cond,
             seed=self.seed,
             samples=self.samples,
@@ -101,22 +87,3 @@ class Drawing:
         place = self.model.device
         eps = noise.normal(self.shape, seed=self.seed, purpose="start", samples=self.samples, device=place)
         return eps * float(exact(level.sigma))
-
-
-class _Ready(Solver):
-    """A table that is already made, where a solver is asked for."""
-
-    def __init__(self, table: Tableau) -> None:
-        self.table = table
-
-    def __eq__(self, other: object) -> bool:
-        return self is other  # tables of different draws may be equal
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        raise NotImplementedError  # no table is made
-
-    def tableau(self, schedule: Schedule | str, grid: Grid | str) -> Tableau:
-        return self.table

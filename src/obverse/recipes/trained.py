@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import CheckpointError, InvalidArgument, SingularConversion
+from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.guidance import Guided
 from obverse.model import Clamped, Dynamic, Model, Network
-from obverse.path import V, coefficients
 from obverse.recipes import build
 from obverse.recipes.drawing import Drawing
 from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
 from obverse.sampler import Adaptive, Grid, Scales, Solver, Step, Tableau
 from obverse.sampler.draw import with_eta
+from obverse.sampler.truth import beginning
 from obverse.train import Run
 
 
@@ -104,7 +104,7 @@ class Trained(NamedTuple):
 
     def calls(self, sampling: Sampling) -> int:
         """Network calls for each sample, guidance's second one counted."""
-        return self.tableau(sampling).calls * (1 if sampling.guidance == 1 else 2)
+        return self.tableau(sampling).calls * self.on(sampling).passes
 
     def grid(self, sampling: Sampling) -> Grid:
         """The grid that would be visited."""
@@ -114,12 +114,7 @@ class Trained(NamedTuple):
 
     def begin(self, sampling: Sampling) -> float:
         """The time that sampling begins at unless a grid says otherwise: 1, or just below where 1 cannot be."""
-        model = self._unbounded(sampling)
-        try:
-            coefficients(model.face, V(), model.schedule.at(1.0))
-        except SingularConversion:  # a noise prediction where alpha = 0
-            return 0.999
-        return 1.0
+        return beginning(self._unbounded(sampling))
 
     def sample(
         self,

@@ -17,7 +17,7 @@ from obverse.report.subject import Subject
 
 COUNT = 300  # samples a sampler: enough to rank them
 SAMPLERS = (
-    *(("ddim", 10), ("ddim", 20), ("dpmpp-2m", 10), ("dpmpp-2m", 20), ("heun", 10)),
+    *(("thrifty", 10), ("thrifty", 20), ("ddim", 10), ("ddim", 20), ("dpmpp-2m", 10), ("dpmpp-2m", 20), ("heun", 10)),
     *(("sde", 20), ("sde", 50)),  # eta = 1
 )
 

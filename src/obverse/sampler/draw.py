@@ -23,6 +23,8 @@ from obverse.sampler.tableau import Tableau
 from obverse.sampler.tolerance.adaptive import Adaptive
 from obverse.sampler.trajectory import Trajectory
 
+GRID = "scales"  # of the default solver
+
 
 class Ledger(NamedTuple):
     """What a run has cost.
@@ -52,9 +54,9 @@ def sample(
     model: Model,
     shape: Sequence[int],
     *,
-    solver: Solver | Adaptive | str = "thrifty",
+    solver: Solver | Adaptive | Tableau | str = "thrifty",
     steps: int | None = None,
-    grid: Grid | str = "scales",
+    grid: Grid | str = GRID,
     eta: float | None = None,
     cond: Cond = None,
     seed: int = 0,
@@ -69,7 +71,8 @@ def sample(
 
     Args:     model: any model; its schedule decides the path.
               shape: (batch *data).
-              solver: a name, a spec or a Solver; `obverse list` shows them. thrifty: most exact for its calls.
+              solver: a name, a spec or a Solver; `obverse list` shows them. thrifty: most exact for its calls. Or a
+                  Tableau that is already made, or an adaptive one (adaptive:rtol=1e-3), which choose no grid.
               steps: how many the grid has; default the grid's own.
               grid: a name, a spec or a Grid; scales: what thrifty was made for, the same on every schedule.
               eta: shorthand for the eta of a solver that has one: 0 an ODE, 1 DDPM.
@@ -114,9 +117,9 @@ def sampled(
     model: Model,
     shape: Sequence[int],
     *,
-    solver: Solver | Adaptive | str = "thrifty",
+    solver: Solver | Adaptive | Tableau | str = "thrifty",
     steps: int | None = None,
-    grid: Grid | str = "scales",
+    grid: Grid | str = GRID,
     eta: float | None = None,
     cond: Cond = None,
     seed: int = 0,
@@ -146,6 +149,8 @@ def sampled(
     inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
     if start is not None and tuple(start.shape) != tuple(shape):
         raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
+    if not isinstance(method, Solver):
+        _alone(method, steps=steps, grid=None if grid == GRID else grid)
 
     def begun(level: Level) -> Tensor:
         if start is not None:
@@ -155,28 +160,39 @@ def sampled(
         return eps * float(exact(level.sigma))
 
     if isinstance(method, Adaptive):
-        if steps is not None or record:
-            raise InvalidArgument("adaptive solvers choose their own steps: leave steps and record out (rtol, dense).")
+        _alone(method, watch=watch, record=record or None)
         method = method if eta is None else replace(method, eta=eta)
-        run = method.run(
-            model, begun(model.schedule.at(1.0)), cond=cond, seed=seed, samples=samples, microbatch=microbatch
-        )
+        first = begun(model.schedule.at(1.0))
+        run = method.run(model, first, cond=cond, seed=seed, samples=samples, microbatch=microbatch)
         return Sampled(run.x.to(dtype), Ledger(run.rounds, int(run.calls.max()) * model.passes, run.evaluations), None)
-    grid = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
     model = model if microbatch is None else Microbatched(model, microbatch)
-    table = _tableau(with_eta(method, eta), model.schedule, grid)
+    if isinstance(method, Tableau):
+        _alone(method, eta=eta)
+        table = method
+    else:
+        levels = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
+        table = _tableau(with_eta(method, eta), model.schedule, levels)
     if start is None and float(table.levels[0].theta) < float(table.levels[-1].theta):
-        raise InvalidArgument(f"Grid {grid.label} goes from data to noise: give the data to start from, start=x.")
+        raise InvalidArgument("This run goes from data to noise: give the data to start from, start=x.")
     x, trajectory = _run(table, model, begun(table.levels[0]), cond, seed, samples, watch, record)
     calls = table.calls * model.passes
     return Sampled(x.to(dtype), Ledger(table.calls, calls, calls * len(x)), trajectory)
 
 
-def _method(solver: Solver | Adaptive | str) -> Solver | Adaptive:
-    """A solver from its spec: one that makes tables, or one that chooses its steps."""
+def _method(solver: Solver | Adaptive | Tableau | str) -> Solver | Adaptive | Tableau:
+    """From a spec: what makes tables, or what chooses its steps; what is no spec is taken as it is."""
     if isinstance(solver, str) and solver.partition(":")[0] in Adaptive.members:
         return Adaptive.of(solver)
-    return solver if isinstance(solver, Adaptive) else Solver.of(solver)
+    return solver if isinstance(solver, Adaptive | Tableau) else Solver.of(solver)
+
+
+def _alone(method: Adaptive | Tableau, **said: object) -> None:
+    """Refuse what a method that has its own levels cannot do."""
+    much = [name for name, value in said.items() if value is not None]
+    if much:
+        what = "An adaptive solver chooses its own steps" if isinstance(method, Adaptive) else "A tableau is complete"
+        more = "; `adaptive` has watch and dense" if isinstance(method, Adaptive) else ""
+        raise InvalidArgument(f"{what}: leave {' and '.join(much)} out{more}.")
 
 
 def _run(

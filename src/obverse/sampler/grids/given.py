@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,8 +48,9 @@ class GivenLevels(Grid):
         last = self._logsnr()[-1]
         return schedule.end if float(last) == math.inf else at_logsnr(schedule, last, self.name)
 
+    @abstractmethod
     def _logsnr(self) -> Tensor:
-        raise NotImplementedError
+        """The levels as log-SNR, noise first."""
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class RungeKutta(InClock, name="runge-kutta"):
               a run to the clean end at 2; midpoint costs two.
     Example:
         >>> heun = RungeKutta("heun", face="noise", last="euler").tableau("vp", "uniform:steps=4")
-        >>> heun == Solver.of("heun:face=noise").tableau("vp", "uniform:steps=4"), heun.calls
+        >>> heun == Heun("noise").tableau("vp", "uniform:steps=4"), heun.calls
         (True, 7)
     Source:   Kutta (1901); Butcher (2016), "Numerical methods for ordinary differential equations", chapter 3.
     """

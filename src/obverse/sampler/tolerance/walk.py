@@ -113,7 +113,7 @@ class Walk:
     def _depart(self, crowd: Crowd) -> None:
         """From the clean end to a first level with noise, where the model can be asked.
 
-        Close to it y = cos(theta) x - (x_1 - x) / 2, x_1 the estimate made from cos(theta) x: even in the angle.
+        Close to it y = cos(theta) x - (e - x) / 2, e the data estimate made from cos(theta) x: even in the angle.
         """
         x = crowd.z
         to = self._allowed(self._size(x, crowd.phi)).clamp(max=1).sqrt().clamp(min=self.circle.least)

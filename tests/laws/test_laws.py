@@ -90,7 +90,7 @@ VARIANTS: list[Family] = [
     ob.Heun(Data()),
     ob.Euler(V()),
     ob.Heun(V()),
-    *(ob.RungeKutta(table) for table in ob.TABLES if table not in ("rk4", "three-eighths")),
+    *(ob.RungeKutta(table) for table in ob.TABLES if table != "rk4"),
     *(ob.RungeKutta("rk4", face) for face in (Data(), Noise(), V(), Velocity())),
     ob.RungeKutta("three-eighths", Noise()),
     ob.RungeKutta("kutta3", V(), last="euler"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from obverse.ground.families import Family
 from obverse.model.network import Precondition, TimeInput
 from obverse.path import Level, Linear, Prediction, Schedule, V, Velocity
-from obverse.sampler import DDIM, Euler, Grid, Solver, Uniform
+from obverse.sampler import DDIM, Euler, Grid, Solver, Strength, Uniform
 from obverse.sampler.solvers.solver import Combination, Trace
 
 Broken = Callable[[Family | type[Family]], dict[str, str]]
@@ -183,3 +183,24 @@ def test_a_precondition_that_is_infinite_at_an_end_is_rejected(broken: Broken) -
             return 1 / level.sigma
 
     assert set(broken(Wrong)) == {"the scale of the state is finite and positive, at the ends too"}
+
+
+def test_a_strength_whose_integral_is_of_another_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Strength, name="wrong"):
+        def eta(self, logsnr: Tensor) -> Tensor:
+            return 0.5 * torch.ones_like(logsnr)
+
+        def spent(self, low: float, high: float) -> float:
+            return 0.5 * (high - low)
+
+    assert set(broken(Wrong)) == {"what a step keeps is the exponential of the integral of eta squared"}
+
+
+def test_a_strength_below_zero_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Strength, name="wrong"):
+        def eta(self, logsnr: Tensor) -> Tensor:
+            return (logsnr / 4).sin()
+
+    assert "it is neither negative nor infinite" in broken(Wrong)

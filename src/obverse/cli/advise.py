@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from obverse.cli.console import Talk, parse
-from obverse.cli.sample import RunFolder
-from obverse.cli.tune import drawn, watching
+from obverse.cli.console import parse
+from obverse.cli.study import Study, drawn, watching
 from obverse.ground.errors import require
-from obverse.recipes.sampling import Sampling
 
 if TYPE_CHECKING:
     from obverse.report.figures import Line
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Advise(Talk):
+class Advise(Study):
     """Measure every method on a trained model, and say which to use for how many network calls.
 
     Every deterministic solver, at its default settings and on several grids, is run from the same noise and compared
@@ -29,26 +27,14 @@ class Advise(Talk):
     Writes RUN/advice.json and RUN/advice.svg.
 
     Args:
-        run: the run folder.
         calls: budgets: network calls for a sample.
         noises: starts of samples; 64 tell methods apart, strays take more.
-        seed: of the noise.
-        guidance: classifier-free guidance that the samples will be drawn with; 1 is none.
-        schedule: see the model on another path; default its own.
         out: where to write, without suffix; default RUN/advice.
-        threads: CPU threads; 0 leaves the choice to torch.
-        dry_run: say what would be done, and stop.
     """
 
-    run: RunFolder
     calls: tuple[int, ...] = (4, 8, 16, 32)
     noises: int = 64
-    seed: int = 0
-    guidance: float = 1.0
-    schedule: str | None = None
     out: Path | None = None
-    threads: int = 0
-    dry_run: bool = False
 
 
 def main(argv: list[str]) -> int:
@@ -57,17 +43,10 @@ def main(argv: list[str]) -> int:
     require(options.noises >= 2, f"--noises >= 2, got {options.noises} (64).")
     require(bool(options.calls) and min(options.calls) >= 1, f"--calls are budgets >= 1, got {options.calls}.")
 
-    import torch
-
-    from obverse.recipes import Trained
     from obverse.recipes.tuning import advise_run
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    sampling = Sampling(guidance=options.guidance, schedule=options.schedule, seed=options.seed)
-    trained, out = Trained.open(options.run), options.out or options.run / "advice"
+    trained, sampling, out = options.trained(), options.sampling, options.out or options.run / "advice"
     if options.dry_run:
-        trained.on(sampling)
         text = f"would measure all methods at {', '.join(map(str, options.calls))} network calls into {out}.*"
         options.result(text, {"run": str(options.run), "calls": options.calls, "out": str(out)})
         return 0

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from obverse.cli.console import Talk, parse
-from obverse.cli.sample import RunFolder
-from obverse.ground.errors import MissingExtra, require
-from obverse.recipes.sampling import Sampling
+from obverse.cli.console import parse
+from obverse.cli.study import Study, drawn, watching
+from obverse.ground.errors import require
 
 if TYPE_CHECKING:
-    from obverse.cli.console import Bar
     from obverse.report.figures import Line
-    from obverse.sampler.advice import Watch
-    from obverse.sampler.truth import Errors
     from obverse.sampler.tuned import Tuned
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(Talk):
+class Tune(Study):
     """Fit a sampler of a few network calls to a trained model.
 
     A sampler is a table of numbers: the noise levels at which the network is called, and how its answers are added up.
@@ -35,30 +29,18 @@ class Tune(Talk):
     Writes RUN/tableaux/STEPS.json and a picture beside it; draw with: obverse sample RUN --tableau FILE.
 
     Args:
-        run: the run folder.
         steps: network calls for a sample; 4 to 16 gain most.
         noises: starts of samples, a third of them held out to judge by; more find strays that few do not show.
         iterations: of the fit; most of the gain comes in the first ten.
         batch: starts that an iteration fits to.
-        seed: of the noise and of the batches.
-        guidance: classifier-free guidance that the samples will be drawn with; 1 is none.
-        schedule: see the model on another path; default its own.
         out: the file; default RUN/tableaux/STEPS.json, which names guidance and schedule if given.
-        threads: CPU threads; 0 leaves the choice to torch.
-        dry_run: say what would be done, and stop.
     """
 
-    run: RunFolder
     steps: Annotated[int, tyro.conf.arg(aliases=("-n",))] = 8
     noises: int = 192
     iterations: int = 24
     batch: int = 64
-    seed: int = 0
-    guidance: float = 1.0
-    schedule: str | None = None
     out: Path | None = None
-    threads: int = 0
-    dry_run: bool = False
 
 
 def main(argv: list[str]) -> int:
@@ -67,20 +49,13 @@ def main(argv: list[str]) -> int:
     require(options.steps >= 1, f"--steps >= 1, got {options.steps} (try 8).")
     require(options.noises >= 12, f"--noises >= 12, got {options.noises} (192; a third is held out).")
 
-    import torch
-
-    from obverse.recipes import Trained
     from obverse.recipes.tuning import place, save, tune_run
     from obverse.sampler.tuned import Effort
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
     effort = Effort(iterations=options.iterations, batch=options.batch, seed=options.seed)
-    sampling = Sampling(guidance=options.guidance, schedule=options.schedule, seed=options.seed)
-    trained = Trained.open(options.run)
+    trained, sampling = options.trained(), options.sampling
     out = options.out or place(trained, options.steps, sampling)
     if options.dry_run:
-        trained.on(sampling)  # guidance and schedule are refused now if they cannot be
         text = f"would fit {options.steps} network calls on {options.noises} noises into {out}"
         options.result(text, {"run": str(options.run), "steps": options.steps, "out": str(out)})
         return 0
@@ -103,32 +78,6 @@ def words(tuned: Tuned) -> str:
         f"from the ends of the model's ODE ({tuned.truth.calls} calls; {tuned.truth.gap:.1g} from half as many)"
     )
     return "\n".join(lines)
-
-
-def watching(bar: Bar) -> Watch:
-    """What shows on a bar how far a thing of several stages is."""
-
-    def watch(what: str, done: int, total: int, errors: Errors | None) -> None:
-        if what != bar.what:
-            bar.what, bar.total, bar.begun = what, total, time.monotonic()
-            if bar.progress is not None:
-                bar.progress.reset(bar.task, description=what, total=total)
-        bar.to(done, {} if errors is None else {"median": errors.median, "rms": errors.rms})
-
-    return watch
-
-
-def drawn(path: Path, lines: list[Line], x: str) -> list[Path]:
-    """A picture of errors, if there is something to draw it with."""
-    from obverse.report.figures import chart
-
-    try:
-        svg = chart("errors", lines, x=x, y="distance to the ODE's end, of the data's rms", log=True)
-    except MissingExtra as error:
-        print(f"no picture: {error}", file=sys.stderr)
-        return []
-    path.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
-    return [path]
 
 
 def _lines(tuned: Tuned) -> list[Line]:

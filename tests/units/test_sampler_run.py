@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import itertools
 import math
+import pickle
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,9 +19,10 @@ from torch import Tensor, nn
 
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, NonFinite, SingularConversion, UnknownName
-from obverse.model import Gaussian, Mixture, Network
+from obverse.model import Gaussian, Microbatched, Mixture, Model, Network
+from obverse.model.network import OnCircle, Time
 from obverse.path import EDM, VE, VP, Cosine, Linear, Schedule
-from obverse.sampler import DDIM, SDE, Heun, Sampler, Solver, Step, Uniform, sample
+from obverse.sampler import DDIM, SDE, Heun, Sampler, Solver, Step, Tableau, Uniform, sample
 
 TWO = Mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.1, None, "linear")
 SOLVERS = ["ddim", "euler", "heun", "dpmpp-2m", "sde", "sde:eta=0.5"]
@@ -153,6 +159,125 @@ def test_a_sampler_used_twice_gives_the_same_answer_twice() -> None:
     sampler, start = Sampler(SDE().tableau("linear", Uniform(5))), torch.ones(4, 2)
     one, two = (list(sampler.steps(TWO, start, seed=2)) for _ in range(2))
     assert all(torch.equal(a.x_t, b.x_t) for a, b in zip(one, two, strict=True))
+
+
+class Layer(nn.Module):
+    """A network with a weight."""
+
+    def __init__(self, weight: float = 0.7) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight))
+
+    def forward(self, x: Tensor, t: Tensor, cond: object) -> Tensor:
+        return (self.weight * x - t[:, None]).sin()
+
+
+SHORT = {name: Solver.of(name).tableau("linear", Uniform(5)) for name in ("ddim", "dpmpp-2m", "unipc", "sde")}
+START = noise.normal((6, 2), seed=8, purpose="start")
+
+
+def end(model: Network, table: Tableau, start: Tensor = START) -> Tensor:
+    with torch.no_grad():
+        return Sampler(table).end(model, start, seed=2)
+
+
+@pytest.mark.parametrize("table", SHORT.values(), ids=SHORT)
+def test_what_lies_between_two_runs_does_not_show(table: Tableau) -> None:
+    """Other batches, dtypes, tables, contexts, a run left early and a run gone wrong."""
+    model, want = Network(Layer(), "linear"), end(Network(Layer(), "linear"), table)
+    for start in (START, START[:2], START, START.double()):
+        assert torch.allclose(end(model, table, start).float(), want[: len(start)], atol=1e-5)
+    end(model, SHORT["ddim"]), end(model, DDIM().tableau("linear", Uniform(7)))
+    with torch.inference_mode():
+        assert torch.equal(end(model, table), want)
+    next(Sampler(table).steps(model, START, seed=2))
+    assert torch.equal(end(model, table), want) and torch.equal(end(model, table), want)
+    assert not bool(end(model, table, START * math.nan).isfinite().any())
+    assert torch.equal(end(model, table), want)
+    slope = torch.autograd.grad(Sampler(table).end(model, START, seed=2).sum(), model.net.weight)
+    assert bool(slope[0].isfinite())
+
+
+@pytest.mark.parametrize("table", SHORT.values(), ids=SHORT)
+def test_a_run_inside_a_run_is_a_run_of_its_own(table: Tableau) -> None:
+    model = Network(Layer(), "linear")
+    want, inner = end(model, table), end(model, table, START[:, :1].expand(6, 2))
+
+    class Nested(Layer):
+        def forward(self, x: Tensor, t: Tensor, cond: object) -> Tensor:
+            assert torch.equal(end(model, table, START[:, :1].expand(6, 2)), inner)
+            return super().forward(x, t, cond)
+
+    assert torch.equal(end(Network(Nested(), "linear"), table), want)
+
+
+@pytest.mark.parametrize("table", SHORT.values(), ids=SHORT)
+def test_runs_side_by_side_do_not_meet(table: Tableau) -> None:
+    model = Network(Layer(), "linear")
+    starts = [noise.normal((6, 2), seed=seed, purpose="start") for seed in range(8)]
+    want = [end(model, table, start) for start in starts]
+    with ThreadPoolExecutor(4) as many:
+        for _ in range(10):
+            got = many.map(lambda start: end(model, table, start), starts)
+            assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_a_network_is_asked_as_it_is_now() -> None:
+    model, table = Network(Layer(), "linear"), SHORT["ddim"]
+    end(model, table)
+    changes = (("net", Layer(0.2)), ("time", Time(1000.0)), ("precondition", OnCircle()))
+    for n, (name, value) in enumerate(changes):
+        setattr(model, name, value)
+        fresh = Network(Layer(0.2), "linear")
+        for other, its in changes[: n + 1]:
+            setattr(fresh, other, its)
+        assert torch.equal(end(model, table), end(fresh, table)), name
+    model.net.double()
+    before = end(model, table, START.double())
+    with torch.no_grad():
+        model.net.weight.mul_(2)
+    assert not torch.equal(end(model, table, START.double()), before)
+
+
+def test_a_network_that_writes_on_its_times_is_told_them_anew() -> None:
+    told: list[list[float]] = [[]]
+
+    def net(x: Tensor, t: Tensor) -> Tensor:
+        told[-1].append(float(t.mul_(1000)[0]))
+        return -x
+
+    model = Network(net, "linear", cond="none")
+    end(model, SHORT["ddim"])
+    told.append([])
+    end(model, SHORT["ddim"])
+    assert told[0] == told[1] == pytest.approx([1000, 800, 600, 400, 200])
+
+
+def test_a_network_that_has_run_can_be_copied_and_let_go() -> None:
+    model = Network(Layer(), "linear")
+    want, net = end(model, SHORT["ddim"]), weakref.ref(model.net)
+    assert torch.equal(end(copy.deepcopy(model), SHORT["ddim"]), want)
+    assert torch.equal(end(pickle.loads(pickle.dumps(model)), SHORT["ddim"]), want)
+    del model
+    gc.collect()
+    assert net() is None
+
+
+@pytest.mark.parametrize("around", ["", "rescheduled", "microbatched"])
+@pytest.mark.parametrize("precondition", ["none", "unit-variance", "circle"])
+def test_a_model_along_levels_is_the_model_at_each(precondition: str, around: str) -> None:
+    model: Model = Network(Layer(), "edm", time="log-nsr", precondition=precondition)
+    model = model.on("linear") if around == "rescheduled" else model
+    model = Microbatched(model, 4) if around == "microbatched" else model
+    levels = model.schedule.at(torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64))
+    for call, level in zip(model.along(levels, START), levels, strict=True):
+        assert torch.allclose(call(START, None), model.at(level, START)(START, None), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("out", [torch.zeros(6, 1), torch.zeros(2), None])
+def test_an_answer_of_another_shape_is_refused(out: Tensor | None) -> None:
+    with pytest.raises(InvalidArgument, match=r"The network maps \(6, 2\) to the same shape, got"):
+        end(Network(lambda *_: out, "linear"), SHORT["ddim"])  # type: ignore[arg-type, return-value]
 
 
 def test_sampling_makes_no_graph_and_stepping_does() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from obverse.ground.errors import InvalidArgument
 
 _GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed integer: 2^64 / golden ratio
 _MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+GRAINS = 2.0**16  # in 1, of draws that are added up
 _LOG_HALF_TERMS = [1 / (2 * k + 1) for k in range(8)]  # atanh(s)/s in s^2; |s| < 0.172 leaves 1e-14
 _SIN_TERMS = [(-1) ** k / math.factorial(2 * k + 1) for k in range(7)]
 _COS_TERMS = [(-1) ** k / math.factorial(2 * k) for k in range(8)]
@@ -42,11 +44,17 @@ def bits(count: int, *, seed: int, purpose: str, step: int | range = 0, samples:
 
 
 def uniform(
-    shape: Sequence[int], *, seed: int, purpose: str, step: int = 0, samples: Tensor | Sequence[int] | None = None
+    shape: Sequence[int],
+    *,
+    seed: int,
+    purpose: str,
+    step: int | range = 0,
+    samples: Tensor | Sequence[int] | None = None,
 ) -> Tensor:
-    """Uniform draws in the open interval (0, 1), float64; (batch *data)."""
+    """Uniform draws in the open interval (0, 1), float64; (batch *data), for a range of steps (steps batch *data)."""
     words = bits(math.prod(shape[1:]), seed=seed, purpose=purpose, step=step, samples=_ids(shape, samples))
-    return ((_shift(words, 11).double() + 0.5) * 2.0**-53).clamp_(max=1 - 2.0**-53).reshape(tuple(shape))
+    values = ((_shift(words, 11).double() + 0.5) * 2.0**-53).clamp_(max=1 - 2.0**-53)
+    return values.reshape(*words.shape[:-2], *shape)
 
 
 def normal(
@@ -78,7 +86,7 @@ def normal(
     ids = _ids(shape, samples)
     ids = ids if device is None else ids.to(device)
     words = bits((count + 1) // 2, seed=seed, purpose=purpose, step=step, samples=ids)
-    radius = _log((_shift(words, 32).double().add_(0.5)).mul_(2.0**-32)).mul_(-2.0).sqrt_()
+    radius = _log((_shift(words, 32).double().add_(0.5)).mul_(2.0**-32), times=-2.0).sqrt_()
     # 30 bits place the angle within a quarter turn around 0, two more choose the quarter
     angle = (words & 0x3FFFFFFF).double().add_(0.5).mul_(2.0**-30).sub_(0.5).mul_(math.pi / 2)
     square = angle * angle
@@ -110,24 +118,25 @@ def grained(
     count, pairs = math.prod(shape[1:]), (math.prod(shape[1:]) + 1) // 2
     ids = _ids(shape, samples)
     ids = ids if device is None else ids.to(device)
-    keys = _mix((ids + 1).mul_(_GAMMA).add_(_key(seed, purpose)))[:, None]
-    steps_at = torch.arange(steps.start, steps.stop, steps.step, device=keys.device)[:, None, None]
-    counters = (steps_at << 32) + torch.arange(1, pairs + 1, device=keys.device)
+    keys = _mix((ids * _GAMMA).add_(_signed(_key(seed, purpose) + _GAMMA)))[:, None]
+    steps_at = torch.arange(steps.start << 32, steps.stop << 32, steps.step << 32, device=keys.device)[:, None, None]
+    counters = steps_at + torch.arange(1, pairs + 1, device=keys.device)
     words = _mix(keys + counters.mul_(_GAMMA)).view(torch.int32).reshape(len(steps), -1, pairs, 2)
-    high, low = words[..., 0].contiguous(), words[..., 1].contiguous()
-    radius = _log((high & 0x7FFFFFFF).float().add_(0.5).mul_(2.0**-31), terms=4).mul_(-2.0).clamp_(min=0).sqrt_()
-    radius = radius.view(torch.int32).bitwise_or_(high & -0x80000000).view(torch.float32)  # the half of the turn
+    high, low = words[..., 0].contiguous(), words[..., 1]
+    small = (high & 0x7FFFFFFF).float().add_(0.5).mul_(2.0**-31)
+    radius = _log(small, terms=4, times=-2.0 * GRAINS**2).clamp_(min=0).sqrt_()  # in grains
+    radius = radius.copysign_(high.view(torch.float32))  # the half of the turn
     angle = low.float().add_(0.5).mul_(2.0**-32 * math.pi)
-    square = angle * angle
     made = radius.new_empty(*radius.shape, 2)
-    torch.mul(_polynomial(square, _SIN_TERMS[:6]).mul_(angle), radius, out=made[..., 0])
-    torch.mul(_polynomial(square, _COS_TERMS[:7]), radius, out=made[..., 1])
-    return grain(made).flatten(-2)[..., :count].reshape(len(steps), *shape)
+    sine, cosine = _polynomial(angle * angle, _turn(angle.device))
+    torch.mul(sine.mul_(angle), radius, out=made[..., 0])
+    torch.mul(cosine, radius, out=made[..., 1])
+    return made.round_().mul_(1 / GRAINS).flatten(-2)[..., :count].reshape(len(steps), *shape)
 
 
 def grain(values: Tensor) -> Tensor:
     """The nearest multiples of 2^-16."""
-    return (values * 2**16).round_().mul_(2.0**-16)
+    return (values * GRAINS).round_().mul_(1 / GRAINS)
 
 
 def permutation(count: int, *, seed: int, purpose: str, step: int = 0) -> Tensor:
@@ -142,6 +151,7 @@ def _ids(shape: Sequence[int], samples: Tensor | Sequence[int] | None) -> Tensor
     return ids
 
 
+@lru_cache(maxsize=64)
 def _key(seed: int, purpose: str) -> int:
     """What every draw of a seed and a purpose has in common: the mixing of `_mix`, in whole numbers of Python."""
     key = seed + _GAMMA
@@ -167,19 +177,27 @@ def _mix(z: Tensor) -> Tensor:
     return _shift(z, 31).bitwise_xor_(z)
 
 
-def _polynomial(x: Tensor, terms: list[float]) -> Tensor:
-    total = torch.full_like(x, terms[-1])
-    for term in terms[-2::-1]:
-        total.mul_(x).add_(term)
-    return total
+@lru_cache(maxsize=8)
+def _turn(device: torch.device) -> Sequence[Tensor]:
+    """Terms of sine and cosine, for both at once."""
+    both = torch.tensor([[*_SIN_TERMS[:6], 0.0], _COS_TERMS[:7]], dtype=torch.float32, device=device)
+    return both[:, :, None, None, None].unbind(1)
 
 
-def _log(x: Tensor, terms: int = len(_LOG_HALF_TERMS)) -> Tensor:
-    """log of normal positive numbers, from the exponent's bits and atanh((m - sqrt 2)/(m + sqrt 2))."""
+def _polynomial(x: Tensor, terms: Sequence[float] | Sequence[Tensor]) -> Tensor:
+    total = x * terms[-1]
+    for term in terms[-2:0:-1]:
+        total.add_(term).mul_(x)
+    return total.add_(terms[0])
+
+
+def _log(x: Tensor, terms: int = len(_LOG_HALF_TERMS), times: float = 1.0) -> Tensor:
+    """A power of two times log of normal positive numbers: the exponent's bits and atanh((m - sqrt 2)/(m + sqrt 2))."""
     double = x.dtype == torch.float64
     digits, bias, whole = (52, 1023, torch.int64) if double else (23, 127, torch.int32)
     word = x.view(whole)
-    exponent = ((word >> digits) - bias).to(x.dtype)
-    mantissa = ((word & ((1 << digits) - 1)) | (bias << digits)).view(x.dtype)
+    exponent = (word >> digits).to(x.dtype).add_(0.5 - bias)
+    mantissa = (word & ((1 << digits) - 1)).bitwise_or_(bias << digits).view(x.dtype)
     s = (mantissa - math.sqrt(2)).div_(mantissa + math.sqrt(2))
-    return _polynomial(s * s, _LOG_HALF_TERMS[:terms]).mul_(s).mul_(2.0).add_(exponent.add_(0.5).mul_(math.log(2)))
+    series = _polynomial(s * s, [2 * times * term for term in _LOG_HALF_TERMS[:terms]])
+    return series.mul_(s).add_(exponent.mul_(times * math.log(2)))

@@ -42,8 +42,12 @@ class Guided(Around):
 
     def at(self, level: Level, like: Tensor) -> Call:
         twice = level if torch.as_tensor(level.t).ndim == 0 else join(level, level)
-        call = self.model.at(twice, torch.cat([like, like]))
+        return self._guided(self.model.at(twice, torch.cat([like, like])))
 
+    def along(self, levels: Level, like: Tensor) -> list[Call]:
+        return [self._guided(call) for call in self.model.along(levels, torch.cat([like, like]))]
+
+    def _guided(self, call: Call) -> Call:
         def guided(x_t: Tensor, cond: Cond) -> Tensor:
             if cond is None:
                 raise InvalidArgument("Guidance needs a condition to be guided towards: pass cond=...")

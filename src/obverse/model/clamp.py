@@ -27,8 +27,13 @@ class Thresholded(Around):
         return Data()
 
     def at(self, level: Level, like: Tensor) -> Call:
-        call = self.model.at(level, like)
+        return self._within(level, self.model.at(level, like))
 
+    def along(self, levels: Level, like: Tensor) -> list[Call]:
+        calls = self.model.along(levels, like)
+        return [self._within(levels[k], call) for k, call in enumerate(calls)]
+
+    def _within(self, level: Level, call: Call) -> Call:
         def within(x_t: Tensor, cond: Cond) -> Tensor:
             return self.threshold(change(call(x_t, cond), x_t, level, self.model.face, Data()))
 

@@ -140,11 +140,20 @@ class Rescheduled(Model):
     def at(self, level: Level, like: Tensor) -> Call:
         home = self.model.schedule.at_logsnr(level.logsnr)
         call = self.model.at(home, like)
-        scale = against(home.r / exact(level.r), like)
-        return lambda x_t, cond: call(x_t * scale, cond)
+        return _scaled(call, against(home.r / exact(level.r), like))
+
+    def along(self, levels: Level, like: Tensor) -> list[Call]:
+        home = self.model.schedule.at_logsnr(levels.logsnr)
+        scales = exact(home.r / exact(levels.r)).to(like.device, like.dtype).unbind()
+        return [_scaled(*both) for both in zip(self.model.along(home, like), scales, strict=True)]
 
     def on(self, schedule: Schedule | str) -> Model:
         return self.model.on(schedule)
+
+
+def _scaled(call: Call, scale: Tensor) -> Call:
+    """The call at a state times a number."""
+    return lambda x_t, cond: call(x_t * scale, cond)
 
 
 @dataclass(frozen=True)
@@ -165,8 +174,15 @@ class Microbatched(Around):
     def at(self, level: Level, like: Tensor) -> Call:
         if exact(level.t).ndim:
             raise InvalidArgument("A micro-batched model takes one level for all samples; call the model itself.")
-        call = self.model.at(level, like.new_zeros(self.size, *like.shape[1:]))
+        return self._padded(self.model.at(level, self._few(like)))
 
+    def along(self, levels: Level, like: Tensor) -> list[Call]:
+        return [self._padded(call) for call in self.model.along(levels, self._few(like))]
+
+    def _few(self, like: Tensor) -> Tensor:
+        return like.new_zeros(self.size, *like.shape[1:])
+
+    def _padded(self, call: Call) -> Call:
         def padded(x_t: Tensor, cond: Cond) -> Tensor:
             parts = []
             for start in range(0, len(x_t), self.size):

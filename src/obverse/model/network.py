@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from obverse.ground.numerics import Number, exact, log
 from obverse.ground.shapes import against, moved
 from obverse.model.model import Call, Cond, Model
 from obverse.path import Flow, Level, Prediction, Schedule, Velocity
+
+SHORT = 2**16  # numbers up to which what the calls of a run are told is kept for the next run
 
 
 class TimeInput(Family, family="time"):
@@ -129,6 +131,15 @@ class OnCircle(Precondition, name="circle"):
         return 1 / level.r
 
 
+class Latest(NamedTuple):
+    """The calls that a network has made last, and what of; void once a network has written on its times."""
+
+    levels: Level
+    means: tuple[object, ...]
+    times: Tensor
+    calls: list[Call]
+
+
 class Network(Model):
     """A torch module as a model.
 
@@ -149,6 +160,8 @@ class Network(Model):
         tensor([1.5000, 1.5000, 1.5000])
     """
 
+    _latest: Latest | None = None
+
     def __init__(
         self,
         net: nn.Module | Callable[..., Tensor],
@@ -168,6 +181,9 @@ class Network(Model):
         self.precondition = Precondition.of(precondition)
         self.cond = cond
 
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_latest"}  # a copy makes its own
+
     @property
     def device(self) -> torch.device:
         """That of the network's first parameter; states may live elsewhere, and are carried there and back."""
@@ -176,62 +192,70 @@ class Network(Model):
 
     def at(self, level: Level, like: Tensor) -> Call:
         dtype = _dtype(self.net, like)
-        time = self._told(level, like, dtype)
+        time = exact(self.time(level)).to(self._place(like), _precise(dtype))
         if time.ndim == 0:
             time = time.expand(len(like)).contiguous()
         elif time.shape != like.shape[:1]:
             raise InvalidArgument(f"{len(time)} levels for {len(like)} states: give one for all or one for each.")
-        return self._caller(like, dtype, time.device)(time, self._scale(level, like))
+        scale = None if isinstance(self.precondition, Unscaled) else against(self.precondition(level), like)
+        return self._caller(like, dtype, time.device)(time, scale, True)
 
     def along(self, levels: Level, like: Tensor) -> list[Call]:
-        dtype = _dtype(self.net, like)
-        times = self._told(levels, like, dtype)[:, None].expand(-1, len(like)).contiguous()  # one transfer for all
-        call_at = self._caller(like, dtype, times.device)
-        if isinstance(self.precondition, Unscaled):  # then nothing else depends on the level
-            return [call_at(time, None) for time in times.unbind()]
-        each = zip(times.unbind(), levels.floats(), strict=True)
-        return [call_at(time, self._scale(level, like)) for time, level in each]
+        dtype, place = _dtype(self.net, like), self._place(like)
+        means = (self.net, self.cond, self.time, self.precondition, dtype, place, like.dtype, like.device, len(like))
+        latest = self._latest
+        if latest is not None and latest.levels is levels and latest.means == means and not latest.times._version:
+            return latest.calls
+        with torch.inference_mode(False):  # later runs may not be in it
+            told = exact(self.time(levels)).detach().to(place, _precise(dtype))  # one transfer for all
+            times = told[:, None].repeat(1, len(like))
+            scales: Sequence[Tensor | None] = [None] * len(told)
+            if not isinstance(self.precondition, Unscaled):
+                scales = exact(self.precondition(levels)).detach().to(like.device, like.dtype).unbind()
+        call_at = self._caller(like, dtype, place)
+        calls = [call_at(*both, not n) for n, both in enumerate(zip(times.unbind(), scales, strict=True))]
+        if times.numel() <= SHORT:
+            self._latest = Latest(levels, means, times, calls)
+        return calls
 
-    def _told(self, level: Level, like: Tensor, dtype: torch.dtype) -> Tensor:
-        """The network's time, where and as precisely as it wants it."""
-        precise = torch.float64 if dtype == torch.float64 else torch.float32  # bf16 cannot count to 1000
-        return exact(self.time(level)).to(self.device if isinstance(self.net, nn.Module) else like.device, precise)
+    def _place(self, like: Tensor) -> torch.device:
+        """Where the network wants its inputs."""
+        return self.device if isinstance(self.net, nn.Module) else like.device
 
-    def _scale(self, level: Level, like: Tensor) -> Tensor | None:
-        """What states are multiplied by before they enter, if by anything."""
-        return None if isinstance(self.precondition, Unscaled) else against(self.precondition(level), like)
+    def _caller(self, like: Tensor, dtype: torch.dtype, device: torch.device) -> Callable[..., Call]:
+        """Makes calls out of times and scales; those that are new to the network look at its answer."""
+        net, carried, its = self._door(), dtype != like.dtype or device != like.device, like.dtype
 
-    def _caller(
-        self, like: Tensor, dtype: torch.dtype, device: torch.device
-    ) -> Callable[[Tensor, Tensor | None], Call]:
-        """Makes calls out of times and scales."""
-        run, as_it_is = self._run, dtype == like.dtype and device == like.device
-
-        def call_at(time: Tensor, scale: Tensor | None) -> Call:
+        def call_at(time: Tensor, scale: Tensor | None, new: bool = False) -> Call:
             def call(x_t: Tensor, cond: Cond = None) -> Tensor:
                 inputs = x_t if scale is None else x_t * scale
-                if not as_it_is:
+                if carried:
                     inputs = inputs.to(device, dtype)
-                out = run(inputs, time, cond if cond is None else moved(cond, device))
-                return out if out.dtype == x_t.dtype and as_it_is else out.to(x_t)
+                out = net(inputs, time, cond if cond is None else moved(cond, device))
+                if new:
+                    _look(out, x_t)
+                return out.to(x_t) if carried or out.dtype is not its else out
 
             return call
 
         return call_at
 
-    def _run(self, x_t: Tensor, time: Tensor, cond: Cond) -> Tensor:
-        if self.cond == "third":
-            out: Tensor = self.net(x_t, time, cond)
-        elif self.cond == "none":
+    def _door(self) -> Callable[[Tensor, Tensor, Cond], Tensor]:
+        """The network as a function (x_t, time, cond)."""
+        net, name = self.net, self.cond
+
+        def without(x_t: Tensor, time: Tensor, cond: Cond) -> Tensor:
             if cond is not None:
                 raise InvalidArgument("This network takes no condition (cond='none' at its door), yet one was given.")
-            out = self.net(x_t, time)
-        else:
-            out = self.net(x_t, time, **{self.cond: cond})
-        if not isinstance(out, Tensor) or out.shape != x_t.shape:
-            got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise InvalidArgument(f"The network maps {tuple(x_t.shape)} to the same shape, got {got}.")
-        return out
+            out: Tensor = net(x_t, time)
+            return out
+
+        def named(x_t: Tensor, time: Tensor, cond: Cond) -> Tensor:
+            out: Tensor = net(x_t, time, **{name: cond})
+            return out
+
+        doors: dict[str, Callable[..., Tensor]] = {"third": net, "none": without}
+        return doors.get(name, named)
 
     def __repr__(self) -> str:
         return (
@@ -244,3 +268,14 @@ def _dtype(net: object, like: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled(like.device.type) or not isinstance(net, nn.Module):
         return like.dtype
     return next((p.dtype for p in net.parameters() if p.is_floating_point()), like.dtype)
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    """Of times, for a network of a dtype: bf16 cannot count to 1000."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _look(out: object, x_t: Tensor) -> None:
+    if not isinstance(out, Tensor) or out.shape != x_t.shape:
+        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise InvalidArgument(f"The network maps {tuple(x_t.shape)} to the same shape, got {got}.")

@@ -33,30 +33,31 @@ def draws(spans: Sequence[Span], like: Tensor, *, seed: int, samples: Sequence[i
               like: a state; (batch *data).
               seed, samples: whose draws; samples names the rows, default 0, 1, 2 ...
     """
-    on = _on_path(spans)
-    path = _path([span for span, yes in zip(spans, on, strict=True) if span and yes], like, seed, samples)
+    on, mixing = _laid(tuple(spans))
+    path = _path(mixing, like, seed, samples)
     own = (row for rows in _blocks("solver", len(on) - sum(on), like, seed, samples) for row in rows.to(like))
-    for yes in on:
-        yield next(path) if yes else next(own)
+    yield from path if all(on) else (next(path) if yes else next(own) for yes in on)
 
 
-def _on_path(spans: Sequence[Span]) -> list[bool]:
-    """Which draws lie on the path: one that lies where another has lain is a draw of its own."""
-    low, high, on = math.inf, -math.inf, []
+@lru_cache(maxsize=64)
+def _laid(spans: tuple[Span, ...]) -> tuple[list[bool], Tensor]:
+    """Which draws lie on the path, one that lies where another has lain being a draw of its own; and their `modes`."""
+    low, high, on = math.inf, -math.inf, list[bool]()
     for span in spans:
         a, b = sorted(span) if span else (0.0, 0.0)
         slack = 1e-9 * (b - a)
         on.append(a < b and (b <= low + slack or a >= high - slack))
         if on[-1]:
             low, high = min(low, a), max(high, b)
-    return on
+    where = [span for span, yes in zip(spans, on, strict=True) if span and yes]
+    return on, modes(where) if where else torch.empty(0, 0)
 
 
-def _path(spans: list[tuple[float, float]], like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
-    if not spans:
+def _path(mixing: Tensor, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
+    count, size = len(mixing), like.numel()
+    if not count:
         return
-    count, size = len(spans), like.numel()
-    mixing = modes(tuple(spans)).to(like.device)
+    mixing = mixing.to(like.device)
     shared = like.new_empty(mixing.shape[1], size, dtype=torch.float32)
     begun = 0
     for who in _some(like, samples, count):  # few rows at a time, all their steps
@@ -66,7 +67,10 @@ def _path(spans: list[tuple[float, float]], like: Tensor, seed: int, samples: Se
         if count > MODES:
             rest = some(purpose="rest", steps=range(count)).reshape(count, -1)
             part = noise.grain(part - mixing.T @ rest.double())
-        shared[:, where] = part
+        if len(who) < len(like):
+            shared[:, where] = part
+        else:  # all at once: nothing to put together
+            shared = part
     more = _blocks("rest", count, like, seed, samples) if count > MODES else None
     step = max(1, BLOCK // size)
     for first in range(0, count, step):
@@ -82,8 +86,7 @@ def _product(weights: Tensor, draws: Tensor) -> Tensor:
     return torch.cat([weights @ part.double() for part in parts], 1) if len(parts) > 1 else weights @ draws.double()
 
 
-@lru_cache(maxsize=64)
-def modes(spans: tuple[tuple[float, float], ...]) -> Tensor:
+def modes(spans: Sequence[tuple[float, float]]) -> Tensor:
     """Q: what the shared cosines are on the steps of a table; orthonormal columns, (draws, at most MODES).
 
     Args:     spans: the angles between which each draw lies.

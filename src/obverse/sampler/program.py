@@ -26,6 +26,7 @@ class Register(NamedTuple):
 
 Row = Mapping[Register, float]
 UNUSED, PASSED = -1, -2  # where an output goes that nothing needs, or that only the next state does
+KEPT = 2**16  # numbers that a table may hold between two runs: larger states hide what making room for them costs
 ROUNDING = 2.0**-50  # of a coefficient that is 1 in exact arithmetic
 
 
@@ -63,6 +64,21 @@ class Program:
         """The weights of all groups, one below the other; (states, slots)."""
         rows = [[row.get(i, 0.0) for i in range(self.slots)] for group in self.groups for row in group.weights]
         return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), self.slots)
+
+    def weights(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """The weights of each group; (states, slots). Made once for each dtype."""
+        if dtype not in self._weights:
+            self._weights[dtype] = torch.split(self.numbers.to(dtype), [len(group.weights) for group in self.groups])
+        return self._weights[dtype]
+
+    @cached_property
+    def _weights(self) -> dict[torch.dtype, tuple[Tensor, ...]]:
+        return {}
+
+    @cached_property
+    def left(self) -> dict[tuple[torch.Size, torch.dtype], Matrix]:
+        """The memory that the last run has left for the next."""
+        return {}
 
 
 def compiled(rows: Sequence[Row], reads: Sequence[int]) -> Program:
@@ -157,21 +173,38 @@ class Memory(ABC):
     def own(self, x_t: Tensor) -> Tensor:
         """A state that stays as it is."""
 
+    @abstractmethod
+    def leave(self, program: Program) -> None:
+        """The run is over, and what it held is free."""
+
 
 class Matrix(Memory):
     """Slots as rows of one matrix, states by one product: a microsecond a step; no gradients."""
 
+    @torch.inference_mode(False)  # a later run may not be in it
     def __init__(self, program: Program, like: Tensor) -> None:
-        self._nudges = [group.nudge for group in program.groups]
-        self._rows = like.new_zeros(program.slots, like.numel())
-        self._slots = [row.view(like.shape) for row in self._rows]
-        counts = [len(group.weights) for group in program.groups]
-        self._weights = torch.split(program.numbers.to(like), counts) if any(counts) else [like] * len(counts)
-        new = like.new_empty(program.width, like.numel())
-        shaped = [row.view(like.shape) for row in new]
-        upto = [(new[:count], shaped[:count]) for count in range(program.width + 1)]
-        self._new = [upto[count] for count in counts]
+        held = like.new_zeros(program.slots + program.width, *like.shape)
+        self._rows, new = torch.split(held.view(len(held), -1), [program.slots, program.width])
+        self._slots = held.unbind()
+        made = self._slots[program.slots :]
+        self._new = [(new[:count], made[:count]) for count in range(program.width + 1)]
+        self._groups, self._weights = program.groups, program.weights(like.dtype)
         self._passed = like
+
+    @classmethod
+    def taken(cls, program: Program, like: Tensor) -> Matrix:
+        """The memory that the last run has left, if it fits, or a new one."""
+        left = program.left.pop((like.shape, like.dtype), None)
+        if left is None:
+            return cls(program, like)
+        left._rows.zero_()  # a weight of 0 does not undo what is not finite
+        return left
+
+    def leave(self, program: Program) -> None:
+        """Leave the memory to the next run, unless it is large."""
+        if self._rows.numel() <= KEPT:
+            program.left.clear()
+            program.left[self._slots[0].shape, self._rows.dtype] = self
 
     def put(self, slot: int, value: Tensor) -> None:
         if slot >= 0:
@@ -180,11 +213,12 @@ class Matrix(Memory):
             self._passed = value
 
     def states(self, number: int) -> Sequence[Tensor]:
-        if nudge := self._nudges[number]:
+        _, _, weights, _, nudge, _, _ = self._groups[number]
+        if nudge:
             return [self._slots[nudge[0]].add_(self._passed, alpha=nudge[1])]
-        new, shaped = self._new[number]
+        new, made = self._new[len(weights)]
         torch.mm(self._weights[number], self._rows, out=new)
-        return shaped
+        return made
 
     def own(self, x_t: Tensor) -> Tensor:
         return x_t.clone()
@@ -210,6 +244,9 @@ class Loose(Memory):
 
     def own(self, x_t: Tensor) -> Tensor:
         return x_t
+
+    def leave(self, program: Program) -> None:
+        self._slots.clear()
 
     def _combined(self, row: Mapping[int, float]) -> Tensor:
         total: Tensor | None = None

@@ -72,11 +72,13 @@ class Sampler:
         self, model: Model, start: Tensor, *, cond: Cond = None, seed: int = 0, samples: Sequence[int] | None = None
     ) -> Tensor:
         """The last state only, with nothing made for the others; arguments as of `steps`."""
-        _, memory, loop = self._ready(model, start, cond, seed, samples)
+        table, memory, loop = self._ready(model, start, cond, seed, samples)
         states: Sequence[Tensor] = [start]
         for _, states, _ in loop:  # noqa: B007 - the last ones are wanted
             pass
-        return memory.own(states[-1])
+        end = memory.own(states[-1])
+        memory.leave(table.program)
+        return end
 
     def draws(self, like: Tensor, *, seed: int = 0, samples: Sequence[int] | None = None) -> list[Tensor]:
         """The normal draws of a run, in the order of their use, each like a state."""
@@ -131,16 +133,16 @@ def _loop(
 ) -> Iterator[Turn]:
     """The one loop: draws, states, call. Yields the number of a group, its states and the output before them."""
     output = None
-    for number, group in enumerate(program.groups):
-        for slot in group.draws:
+    for number, (_, drawn, _, kept, _, call, into) in enumerate(program.groups):
+        for slot in drawn:
             memory.put(slot, next(draws))
         states = memory.states(number) if number else [start]
-        for place, slot in group.kept:
+        for place, slot in kept:
             memory.put(slot, states[place])
         yield number, states, output
-        if group.call is not None:
-            output = calls[group.call](states[-1], cond)
-            memory.put(group.output, output)
+        if call is not None:
+            output = calls[call](states[-1], cond)
+            memory.put(into, output)
 
 
 def memory_for(program: Program, like: Tensor, model: Model) -> Memory:
@@ -148,7 +150,7 @@ def memory_for(program: Program, like: Tensor, model: Model) -> Memory:
     exactly = like.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
     alone = torch.is_grad_enabled() or isinstance(model, Microbatched)
     small = like.device.type == "cpu" and like.numel() <= SMALL * len(like)
-    return Matrix(program, like) if small and exactly and not alone else Loose(program)
+    return Matrix.taken(program, like) if small and exactly and not alone else Loose(program)
 
 
 def _agree(table: Tableau, schedule: Schedule) -> None:

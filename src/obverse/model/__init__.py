@@ -4,6 +4,7 @@ from obverse.model.clamp import Clamped, Dynamic, Thresholded
 from obverse.model.model import Around, Call, Cond, Microbatched, Model, Rescheduled
 from obverse.model.network import Network, Precondition, TimeInput
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
+from obverse.model.recall import SelfConditioned
 
 __all__ = [
     "Around",
@@ -20,6 +21,7 @@ __all__ = [
     "Oracle",
     "Precondition",
     "Rescheduled",
+    "SelfConditioned",
     "Thresholded",
     "TimeInput",
 ]

@@ -5,6 +5,7 @@ from obverse.nets.condition import UNCONDITIONAL, Cond, Conditions, drop
 from obverse.nets.cost import Cost, cost
 from obverse.nets.dit import DiT, DiTArchitecture
 from obverse.nets.mlp import MLP, MLPArchitecture
+from obverse.nets.seeing import Seeing
 from obverse.nets.unet import UNet, UNetArchitecture
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "DiT",
     "DiTArchitecture",
     "MLPArchitecture",
+    "Seeing",
     "UNet",
     "UNetArchitecture",
     "cost",

@@ -15,6 +15,7 @@ from obverse.ground.families import Family
 from obverse.laws import Law, laws_of
 from obverse.laws.resolve import FAMILIES
 from obverse.objective import ExactOT, LogitNormal, LogNormalNSR, MinSNR, Sigmoid, Stratified
+from obverse.objective.couplings import Conditioned, Partial, Unbalanced, Within
 from obverse.path import (
     DDPM,
     EDM,
@@ -142,6 +143,11 @@ VARIANTS: list[Family] = [
     LogitNormal(0.5, 0.8),
     LogNormalNSR(0.0, 3.0),
     Stratified(LogNormalNSR()),
+    Partial(0.5),
+    Within(Partial()),
+    ExactOT(Conditioned()),
+    Unbalanced(0.3, 0.2),
+    Conditioned(weight=3.0),
 ]
 
 

@@ -1,15 +1,16 @@
-"""Weightings, time laws, couplings that are not what they claim are rejected, by the laws that they break."""
+"""Weightings and time laws that are not what they claim are rejected, by the laws that they break."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
 from obverse.ground.families import Family
-from obverse.objective import VMSE, Coupling, Weighting
+from obverse.objective import VMSE, Distance, Weighting
 from obverse.objective import Uniform as UniformTimes
 from obverse.objective.times import OverTime
 from obverse.path import Level, Prediction
@@ -36,7 +37,16 @@ def test_a_weighting_that_is_not_the_function_it_says_is_rejected(broken: Broken
             return 2 + (-logsnr).exp()
 
     law = "on the noise it is the function of log-SNR that it says, per draw or per unit of log-SNR"
-    assert set(broken(Wrong)) == {law}
+    assert set(broken(Wrong)) == {law, "its share of the loss is what it says on the noise, draw by draw"}
+
+
+def test_a_weighting_whose_share_of_the_loss_is_another_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(VMSE, name="wrong"):
+        def over(self, logsnr: Tensor, density: Tensor) -> Tensor:
+            return self(logsnr)
+
+    assert set(broken(Wrong)) == {"its share of the loss is what it says on the noise, draw by draw"}
 
 
 def test_a_negative_weighting_is_rejected(broken: Broken) -> None:
@@ -57,7 +67,48 @@ def test_a_time_law_with_the_density_of_another_is_rejected(broken: Broken) -> N
         def pdf(self, t: Tensor) -> Tensor:
             return torch.ones_like(t)
 
-    assert set(broken(Wrong)) == {"its density is that of its draws"}
+    assert set(broken(Wrong)) == {"its density is that of its draws", "its density is the slope of its quantiles"}
+
+
+def test_a_time_law_whose_distribution_function_is_another_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(UniformTimes, name="wrong"):
+        def cdf(self, t: Tensor) -> Tensor:
+            return t**2
+
+    assert set(broken(Wrong)) == {"its distribution function undoes its quantiles"}
+
+
+def test_a_time_law_that_means_more_than_it_draws_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(UniformTimes, name="wrong"):
+        def ratio(self, level: Level) -> Tensor:
+            return 1 + torch.as_tensor(level.t)
+
+    assert set(broken(Wrong)) == {"what its draws stand for is a law too"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "law"),
+    [
+        (lambda square: square / 2, "it is the square of small errors, and never more than it"),
+        (lambda square: square * (1 + square), "it is the square of small errors, and never more than it"),
+        (lambda square: square.clamp(max=1), "it is the square of small errors, and never more than it"),
+        (
+            lambda square: square * (1 - 0.3 * (-(square.log() ** 2)).exp()),
+            "its slope never rises, so that outliers pull no more than others",
+        ),
+    ],
+)
+def test_a_distance_that_is_not_one_is_rejected(broken: Broken, wrong: Callable[[Tensor], Tensor], law: str) -> None:
+    class Wrong(Distance, name="wrong"):
+        def __call__(self, square: Tensor) -> Tensor:
+            return wrong(square)
+
+    try:
+        assert law in broken(Wrong)
+    finally:
+        Distance.members.pop("wrong")
 
 
 def test_a_time_law_whose_draws_depend_on_the_batch_is_rejected(broken: Broken) -> None:
@@ -68,24 +119,3 @@ def test_a_time_law_whose_draws_depend_on_the_batch_is_rejected(broken: Broken) 
             return ((torch.arange(count, dtype=torch.float64) + 0.5) / count + shift) % 1
 
     assert set(broken(Wrong)) == {"the draw of row i is its own"}
-
-
-def test_a_coupling_that_resamples_with_replacement_is_rejected(broken: Broken) -> None:
-    @dataclass(frozen=True)
-    class Wrong(Coupling, name="wrong"):
-        def pair(self, x: Tensor, eps: Tensor) -> Tensor:
-            return eps[torch.cdist(x.flatten(1), eps.flatten(1)).argmin(1)]
-
-    found = broken(Wrong)
-    assert set(found) == {"it rearranges the source, row by row, and changes nothing else"}
-    assert "lost or doubled" in next(iter(found.values()))
-
-
-def test_a_coupling_that_draws_from_global_state_is_rejected(broken: Broken) -> None:
-    @dataclass(frozen=True)
-    class Wrong(Coupling, name="wrong"):
-        def pair(self, x: Tensor, eps: Tensor) -> Tensor:
-            return eps[torch.randperm(len(eps))]
-
-    torch.manual_seed(0)
-    assert set(broken(Wrong)) == {"the same batch is paired the same way"}

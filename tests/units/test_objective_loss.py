@@ -56,7 +56,8 @@ def test_the_floor_of_the_elbo_is_the_information_between_its_ends() -> None:
             return torch.as_tensor(gaussian(path)(x_t, path.at_logsnr(logsnr.double())).v)
 
     model = Network(Below(), path, predicts="v", time="logsnr:limit=700")
-    loss = Objective("stratified", "elbo")(model, draws, seed=0)
+    nearest = float(path.time_of(torch.tensor(high + 1, dtype=torch.float64)))  # nearer, it would be infinite
+    loss = Objective(f"cut:base=stratified,low={nearest},high=1", "elbo")(model, draws, seed=0)
     kept = loss.per_sample[loss.logsnr < high].sum() / COUNT
     information = ((VARIANCES * math.exp(high)).log1p() - (VARIANCES * math.exp(low)).log1p()).mean()
     assert float(kept) == pytest.approx(float(information), rel=0.02)
@@ -73,7 +74,7 @@ def test_flow_matching_on_any_path_leaves_the_same_error_at_a_level(path: Schedu
 
 
 @pytest.mark.parametrize("face", ["data", "noise", "flow", "v", "velocity", "edm", "score"])
-@pytest.mark.parametrize("weighting", ["flow", "noise", "data", "v", "edm", "min-snr", "elbo", "sigmoid"])
+@pytest.mark.parametrize("weighting", ["flow", "noise", "data", "v", "edm", "min-snr", "elbo", "sigmoid", "sd3", "p2"])
 def test_the_loss_does_not_depend_on_what_the_network_predicts(face: str, weighting: str) -> None:
     """One belief, written in two faces: the same weighted error of every sample."""
 
@@ -88,11 +89,55 @@ def test_the_loss_does_not_depend_on_what_the_network_predicts(face: str, weight
 
     edm = Edm()
     x = gaussian(Cosine()).sample(50, seed=1)
+    times = "cut:base=logit-normal,low=0.01,high=0.99"
     one, other = (
-        Objective("logit-normal", weighting)(Network(Believes(f), Cosine(), predicts=f), x, seed=0) for f in (face, "v")
+        Objective(times, weighting)(Network(Believes(f), Cosine(), predicts=f), x, seed=0) for f in (face, "v")
     )
     assert torch.allclose(one.per_sample, other.per_sample, rtol=1e-4)
     assert torch.allclose(one.noise_error, other.noise_error, rtol=1e-4)
+
+
+@pytest.mark.parametrize("times", ["uniform", "logit-normal:std=2", "mode", "beta", "importance:base=mode", "adaptive"])
+def test_the_floor_of_an_integral_over_log_snr_does_not_know_the_time_law(times: str) -> None:
+    """v with the cosine schedule, whatever is drawn from: the mean standard deviation, as above."""
+    law = f"stratified:base=({times})" if times != "adaptive" else times
+    got = floor(Cosine(), "v-cosine", f"cut:base=({law}),low=0.0005,high=0.9995")
+    assert got == pytest.approx(float(VARIANCES.sqrt().mean()), rel=0.05)
+
+
+@pytest.mark.parametrize("size", [0.01, 0.5, 3.0])
+@pytest.mark.parametrize(
+    ("distance", "truth"),
+    [
+        ("square", nn.functional.mse_loss),
+        ("huber:delta=0.7", lambda a, b: 2 * nn.functional.huber_loss(a, b, delta=0.7)),
+        ("huber", lambda a, b: 2 * nn.functional.huber_loss(a, b)),
+        ("pseudo-huber:c=0.5", lambda a, b: 2 * 0.5**2 * (math.hypot(1, float((a - b).mean()) / 0.5) - 1)),
+    ],
+)
+def test_distances_of_single_numbers_are_the_known_losses(distance: str, truth: Any, size: float) -> None:
+    """torch's Huber loss is half the square; Charbonnier's is c² (sqrt(1 + (a/c)²) - 1), half of it too."""
+    x = torch.zeros(64, 1, dtype=torch.float64)  # then flow = eps = x_t / t
+    exact = Network(lambda x, t, _: x / t[:, None] + size, "linear", predicts="flow")  # type: ignore[arg-type]
+    loss = Objective("uniform", "flow", error=distance)(exact, x)
+    want = float(truth(torch.full((1,), size, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)))
+    assert loss.per_sample.tolist() == pytest.approx([want] * 64, rel=1e-5)
+    assert torch.allclose(loss.noise_error, (1 - torch.as_tensor(loss.level.t)) ** 2 * size**2, rtol=1e-5)
+
+
+def test_a_distance_is_taken_of_a_sample_not_of_a_number() -> None:
+    """Two numbers, one wrong by 2: the mean square is 2, past a delta of 1, on the line 2 sqrt(2) - 1."""
+    net = Network(lambda x, t, _: x / t[:, None] + torch.tensor([2.0, 0.0]), "linear")  # type: ignore[arg-type]
+    loss = Objective("uniform", "flow", error="huber:delta=1")(net, torch.zeros(8, 2, dtype=torch.float64))
+    assert loss.per_sample.tolist() == pytest.approx([2 * math.sqrt(2) - 1] * 8, rel=1e-5)
+
+
+@pytest.mark.parametrize("distance", ["huber", "pseudo-huber:c=0.01"])
+def test_no_distance_has_an_infinite_gradient_at_no_error(distance: str) -> None:
+    weight = torch.zeros((), requires_grad=True)
+    net = Network(lambda x, t, _: x / t[:, None] + weight, "linear")  # type: ignore[arg-type]
+    (slope,) = torch.autograd.grad(Objective("uniform", "flow", error=distance)(net, torch.zeros(4, 2)).mean, weight)
+    assert abs(float(slope)) < 1e-5
 
 
 class Rowwise(nn.Module):
@@ -103,7 +148,9 @@ class Rowwise(nn.Module):
         return torch.sin(x_t * 3 + time[:, None].to(x_t.dtype)) + told
 
 
-@pytest.mark.parametrize("times", ["uniform", "stratified", "logit-normal", "log-normal-nsr"])
+@pytest.mark.parametrize(
+    "times", ["uniform", "stratified", "logit-normal", "log-normal-nsr", "mode", "adaptive", "cut"]
+)
 @pytest.mark.parametrize("drop", [0.0, 0.4])
 def test_the_loss_of_a_row_does_not_know_its_batch(times: str, drop: float) -> None:
     model, objective = Network(Rowwise(), "vp"), Objective(times, "flow", drop=drop)
@@ -199,6 +246,9 @@ def test_without_drop_conditions_pass_as_they_are() -> None:
         ({"times": "unform"}, UnknownName, "No time law is called 'unform'; did you mean 'uniform'"),
         ({"weighting": "snr"}, UnknownName, "No weighting is called 'snr'"),
         ({"coupling": "ot"}, UnknownName, "No coupling is called 'ot'"),
+        ({"error": "hubber"}, UnknownName, "No distance is called 'hubber'; did you mean 'huber'"),
+        ({"error": "huber:delta=0"}, InvalidArgument, "delta > 0, got 0"),
+        ({"error": "pseudo-huber:c=-1"}, InvalidArgument, "c > 0, got -1"),
     ],
 )
 def test_what_does_not_exist_is_refused(how: dict[str, Any], error: type[Exception], words: str) -> None:

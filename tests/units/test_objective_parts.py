@@ -1,4 +1,4 @@
-"""Time laws, couplings and weightings, each by itself."""
+"""Time laws and weightings, each by itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
-from scipy.spatial.distance import cdist
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument, NonFinite
-from obverse.objective import Coupling, ExactOT, LogitNormal, LogNormalNSR, Stratified, TimeLaw, Weighting
+from obverse.ground.errors import InvalidArgument
+from obverse.objective import LogitNormal, LogNormalNSR, Stratified, TimeLaw, Weighting
 from obverse.path import EDM, VE, VP, Cosine, Linear, Noise, Schedule
 
 LAWS = ["uniform", "logit-normal", "logit-normal:mean=0.5,std=0.6", "log-normal-nsr", "stratified:base=logit-normal"]
@@ -96,41 +95,6 @@ def test_times_of_a_row_do_not_know_the_batch(law: str) -> None:
 def test_laws_without_width_are_refused(spec: str, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         TimeLaw.of(spec)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_exact_ot_is_the_best_of_all_pairings(seed: int) -> None:
-    x = noise.normal((6, 2, 2), seed=seed, purpose="x")
-    eps = noise.normal((6, 2, 2), seed=seed, purpose="eps")
-    costs = cdist(x.flatten(1).numpy(), eps.flatten(1).numpy(), "sqeuclidean")
-    best = min(sum(costs[i, j] for i, j in enumerate(order)) for order in itertools.permutations(range(6)))
-    paired = ExactOT().pair(x, eps)
-    assert float(((x - paired) ** 2).sum()) == pytest.approx(best, rel=1e-5)
-    assert sorted(paired.flatten(1).tolist()) == sorted(eps.flatten(1).tolist())
-
-
-def test_exact_ot_in_one_dimension_pairs_by_rank() -> None:
-    x, eps = (noise.normal((500, 1), seed=0, purpose=p) * 3 for p in ("x", "eps"))
-    paired = ExactOT().pair(x, eps)
-    assert torch.equal(paired[x[:, 0].argsort()], eps.sort(0).values)
-
-
-def test_exact_ot_does_not_see_a_shift_of_the_data() -> None:
-    x, eps = (noise.normal((40, 3), seed=0, purpose=p, dtype=torch.float64) for p in ("x", "eps"))
-    assert torch.equal(ExactOT().pair(x + 100, eps), ExactOT().pair(x, eps))
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_exact_ot_names_the_row_that_is_not_finite(bad: float) -> None:
-    x = torch.zeros(4, 2)
-    x[2, 1] = bad
-    with pytest.raises(NonFinite, match=r"exact-ot: row 2 of the data"):
-        ExactOT().pair(x, torch.ones(4, 2))
-
-
-def test_independent_pairs_stay_as_they_came() -> None:
-    eps = noise.normal((4, 2), seed=0, purpose="eps")
-    assert Coupling.of("independent").pair(torch.zeros(4, 2), eps) is eps
 
 
 LOGSNR = torch.tensor([-12.0, -3.0, 0.0, 2.0, 9.0], dtype=torch.float64)

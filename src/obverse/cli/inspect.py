@@ -1,4 +1,4 @@
-"""`obverse inspect RUN|SCHEDULE`."""
+"""`obverse inspect RUN|SCHEDULE` and `obverse inspect weighting A B`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,35 @@ TIMES = (0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect(Talk):
-    """Show a run (data, network, convention in words, checkpoints) or a schedule (its curves, as numbers and drawn).
+    """Show a run (data, network, convention in words, checkpoints), a schedule (its curves, as numbers and drawn), or
+    with `weighting A B` what training recipes weigh each log-SNR with, and whether they are one objective.
 
     Args:
-        target: a run folder, or a schedule's spec such as vp or shift:base=cosine,k=2.
-        out: also draw the curves of a schedule, as OUT.path.svg and OUT.logsnr.svg.
+        target: a run folder, a schedule's spec such as vp or shift:base=cosine,k=2, or the word weighting.
+        recipes: after weighting, one to four of: the name of a known recipe (edm, sd3 ...), a run folder, or fields
+            such as schedule=cosine,face=v,times=logit-normal,weighting=(min-snr:gamma=5).
+        out: also draw the curves, as OUT.path.svg and OUT.logsnr.svg of a schedule, OUT.weighting.svg of recipes.
     """
 
-    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|SCHEDULE")]
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|SCHEDULE|weighting")]
+    recipes: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="A B")] = ()
     out: Path | None = None
 
 
 def main(argv: list[str]) -> int:
     """Show one or the other."""
     options: Inspect = parse(Inspect, argv, "inspect")
+    if options.target == "weighting":
+        from obverse.cli.weighting import show
+
+        return show(options.recipes, options.out, options)
+    if options.recipes:
+        from obverse.ground.errors import InvalidArgument
+
+        raise InvalidArgument(
+            f"inspect shows one thing, or the weightings of several recipes: write obverse inspect weighting "
+            f"{' '.join([options.target, *options.recipes])}."
+        )
     if (Path(options.target) / "config.json").exists():
         return _run(options)
 

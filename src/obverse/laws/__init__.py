@@ -1,5 +1,6 @@
 """Laws: sentences that are true of every member of a family, asked of ours and of anybody's."""
 
+import obverse.laws.couplings
 import obverse.laws.grids
 import obverse.laws.inputs
 import obverse.laws.objectives

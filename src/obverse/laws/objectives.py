@@ -1,19 +1,21 @@
-"""Laws of what training minimises: weightings, time laws, couplings."""
+"""Laws of what training minimises: weightings and time laws."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.laws.law import all_within, demand, law, within
-from obverse.laws.problems import FACES, PATHS, draws, hill, times
+from obverse.laws.problems import FACES, PATHS, hill, times
 from obverse.model import Call, Cond, Model
-from obverse.objective import Coupling, Objective, TimeLaw, Weighting
+from obverse.objective import Cut, Distance, Objective, TimeLaw, UnboundedLoss, Weighting
 from obverse.path import Level, Noise, Prediction, Schedule, change, gain
 
 TAILS = 60.0  # log-SNR integrated over: what lies beyond is below 1e-9 of any law here
@@ -62,14 +64,34 @@ def _on_noise(weighting: Weighting) -> str:
 @law("weighting", "the loss of a network is the same whatever face it predicts")
 def _loss(weighting: Weighting) -> str:
     def errors() -> Iterator[tuple[str, Tensor]]:
-        objective = Objective("uniform", weighting)
+        objective = Objective(Cut(low=1e-3, high=1 - 1e-3), weighting)
+        net = objective.prepare(nn.Module())
         for path in PATHS[:2]:
             x = hill(path).sample(64)
-            losses = {face.name: objective(Mistaken(path, face), x, seed=0).per_sample for face in FACES}
+            losses = {face.name: _loss_of(objective, Mistaken(path, face, net), x) for face in FACES}
             for name, loss in losses.items():
                 yield f"{name} on {path.spec}", _relative(loss, losses["noise"])
 
     return all_within(errors(), 1e-6)
+
+
+def _loss_of(objective: Objective, model: Model, x: Tensor) -> Tensor:
+    """The loss of each sample; how it grows towards an end is no matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnboundedLoss)
+        return objective(model, x, seed=0).per_sample.detach()
+
+
+@law("weighting", "its share of the loss is what it says on the noise, draw by draw")
+def _over(weighting: Weighting) -> str:
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS:
+            level = path.at(times(0.01, 0.99))
+            density = _density(level)
+            on_noise = exact(weighting.on(Noise(), level, density)) * density
+            yield path.spec, _relative(weighting.over(exact(level.logsnr), density), on_noise)
+
+    return all_within(errors(), 1e-9)
 
 
 @dataclass(frozen=True)
@@ -78,6 +100,7 @@ class Mistaken(Model):
 
     schedule: Schedule
     face: Prediction
+    net: nn.Module
 
     def at(self, level: Level, like: Tensor) -> Call:
         oracle = hill(self.schedule)
@@ -113,6 +136,53 @@ def _density_of_draws(law_of_times: TimeLaw) -> str:
     return all_within(errors(), 2e-3)
 
 
+@law("time law", "its density is the slope of its quantiles")
+def _slope_of_quantiles(law_of_times: TimeLaw) -> str:
+    u, h = times(0.02, 0.98), 1e-7
+
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS:
+            level = law_of_times.level(u, path)
+            ahead, behind = (exact(law_of_times.level(at, path).logsnr) for at in (u + h, u - h))
+            slope = (ahead - behind).abs() / (2 * h)
+            inside = (slope > 0) & (torch.minimum(ahead, behind) > path.range[0])
+            yield path.spec, (exact(law_of_times.density(level)) * slope - 1)[inside]
+
+    return all_within(errors(), 1e-5)
+
+
+@law("time law", "its distribution function undoes its quantiles")
+def _cumulative(law_of_times: TimeLaw) -> str:
+    u = times(0.001, 0.999)
+    try:
+        law_of_times.cumulative(PATHS[0].at(0.5))
+    except InvalidArgument:
+        return "it has none: no other law can be made of it"
+
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS:
+            level = law_of_times.level(u, path)
+            inside = (exact(level.logsnr) > path.range[0]) & (exact(level.logsnr) < path.range[1])
+            yield path.spec, (law_of_times.cumulative(level) - u)[inside]
+
+    return all_within(errors(), 1e-9)
+
+
+@law("time law", "what its draws stand for is a law too")
+def _meant(law_of_times: TimeLaw) -> str:
+    """The density of the draws times their ratio has a mass of one, like the densities of them all (T50)."""
+
+    def errors() -> Iterator[tuple[str, Tensor]]:
+        for path in PATHS[::2]:  # on these both ends are reached
+            level = path.at_logsnr(torch.linspace(-TAILS, TAILS, 24001, dtype=torch.float64))
+            density, ratio = exact(law_of_times.density(level)), exact(law_of_times.ratio(level))
+            meant = torch.where(density > 0, density * ratio, 0.0)
+            _plain(meant, f"the density that is meant on {path.spec}")
+            yield path.spec, torch.trapezoid(meant, exact(level.logsnr)) - 1
+
+    return all_within(errors(), 2e-3)
+
+
 @law("time law", "its uniform draws fill (0, 1) evenly")
 def _even(law_of_times: TimeLaw) -> str:
     def errors() -> Iterator[tuple[str, Tensor]]:
@@ -134,26 +204,22 @@ def _rows(law_of_times: TimeLaw) -> str:
     return within("rows 11 and 3 by themselves", some - many[[11, 3]], 0.0)
 
 
-@law("coupling", "it rearranges the source, row by row, and changes nothing else")
-def _rearranges(coupling: Coupling) -> str:
-    for shape in ((9, 2), (1, 3), (8, 1, 3, 3)):
-        x, eps = draws(shape, "x"), draws(shape, "eps")
-        x_before, eps_before = x.clone(), eps.clone()
-        paired = coupling.pair(x, eps)
-        demand(bool((x == x_before).all() and (eps == eps_before).all()), "it writes into its arguments")
-        demand(paired.shape == eps.shape and paired.dtype == eps.dtype, f"{shape} becomes {tuple(paired.shape)}")
-        at, of = (rows.flatten(1)[rows.flatten(1)[:, 0].argsort()] for rows in (paired, eps))
-        lost = int((at != of).any(1).sum())
-        demand(lost == 0, f"{lost} of {len(eps)} rows of the source are lost or doubled: its law is not kept")
-    return "three shapes"
+@law("distance", "it is the square of small errors, and never more than it")
+def _distance(distance: Distance) -> str:
+    square = torch.logspace(-12, 8, 201, dtype=torch.float64)
+    value = distance(square)
+    _plain(value, "over errors")
+    demand(bool((value <= square * (1 + 1e-9)).all()), "it exceeds the square")
+    demand(bool((value.diff() > 0).all()), "it does not rise with the error")
+    return within("at an error of 1e-6", value[0] / square[0] - 1, 1e-3)
 
 
-@law("coupling", "the same batch is paired the same way")
-def _repeats(coupling: Coupling) -> str:
-    x, eps = draws((12, 3), "x"), draws((12, 3), "eps")
-    first, second = coupling.pair(x, eps), coupling.pair(x, eps)
-    demand(bool((first == second).all()), "two calls pair differently: draw from obverse.noise, by seed")
-    return "twice"
+@law("distance", "its slope never rises, so that outliers pull no more than others")
+def _concave(distance: Distance) -> str:
+    square = torch.logspace(-9, 6, 151, dtype=torch.float64).requires_grad_()
+    (slope,) = torch.autograd.grad(distance(square).sum(), square)
+    _plain(slope, "its slope")
+    return within("the steepest rise of its slope", slope.diff().clamp(min=0), 1e-12)
 
 
 def _plain(values: Tensor | float, what: str) -> None:

@@ -15,7 +15,7 @@ from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.ground.families import Family
 from obverse.laws.law import made
 from obverse.model.network import Precondition, TimeInput
-from obverse.objective import Coupling, TimeLaw, Weighting
+from obverse.objective import Cost, Coupling, Distance, TimeLaw, Weighting
 from obverse.path import Prediction, Schedule
 from obverse.sampler import Grid, Solver, Strength
 
@@ -26,8 +26,10 @@ _BASES: tuple[Any, ...] = (
     Grid,
     Strength,
     Weighting,
+    Distance,
     TimeLaw,
     Coupling,
+    Cost,
     TimeInput,
     Precondition,
 )

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, mean_of_rows
-from obverse.model import Cond, Model
+from obverse.ground.shapes import mean_of_rows
+from obverse.model import Cond, Model, SelfConditioned
 from obverse.nets import drop
-from obverse.objective.couplings import Coupling
+from obverse.objective.couplings import Coupling, Source
+from obverse.objective.distances import Distance
+from obverse.objective.effective import Effective, advice
+from obverse.objective.noised import Asked, Draws, Noised
 from obverse.objective.times import TimeLaw
 from obverse.objective.weightings import Weighting
-from obverse.path import Level, Noise, gain
+from obverse.objective.weightings.learned import NAME
+from obverse.path import Level, Prediction, Schedule
 
 
 class Loss(NamedTuple):
@@ -38,13 +43,23 @@ class Loss(NamedTuple):
         return exact(self.level.logsnr)
 
 
+class UnboundedLoss(UserWarning):
+    """The loss of a network that is not perfect has no finite mean: its steps will be as large as luck has it."""
+
+
 class Objective:
     """E [ weight(logsnr) |eps^ - eps|² ] over the time law and the coupling, means over the data's dimensions.
 
-    Args:     times: uniform, logit-normal, log-normal-nsr, stratified ...; a name, a spec or a TimeLaw.
-              weighting: flow, noise, data, v, edm, min-snr, elbo, sigmoid ...
-              coupling: independent, exact-ot.
+    Args:     times: uniform, logit-normal, log-normal-nsr, stratified, adaptive ...; a name, a spec or a TimeLaw.
+              weighting: flow, noise, data, v, edm, min-snr, sd3, elbo, sigmoid, learned ...
+              coupling: independent, exact-ot, within, sinkhorn, partial, unbalanced, pool ...
               drop: share of samples whose condition is hidden, for classifier-free guidance (label -1, NaN rows).
+              error: square; huber or pseudo-huber make outliers pull less.
+              recall: share of samples whose network is shown its own first estimate, for models that are
+                  SelfConditioned; 0.5 in its paper.
+              source: what eps is drawn from, called as `noise.normal` is; None is that, FromData(rows) other data.
+
+    Raises:   InvalidArgument when called on a path where even the best network's loss is infinite, saying at which end.
 
     Example:
         >>> import torch
@@ -61,6 +76,9 @@ class Objective:
         weighting: Weighting | str = "flow",
         coupling: Coupling | str = "independent",
         drop: float = 0.0,
+        error: Distance | str = "square",
+        recall: float = 0.0,
+        source: Source | None = None,
     ) -> None:
         self.times = TimeLaw.of(times)
         self.weighting = Weighting.of(weighting)
@@ -68,6 +86,54 @@ class Objective:
         if not 0 <= drop <= 1:
             raise InvalidArgument(f"drop is a share in [0, 1], got {drop} (0.1 is usual for guidance).")
         self.drop = drop
+        self.error = Distance.of(error)
+        if not 0 <= recall <= 1:
+            raise InvalidArgument(f"recall is a share in [0, 1], got {recall} (0.5 is usual for self-conditioning).")
+        self.recall = recall
+        self.source = source
+        self.draws = Draws(self.times, self.weighting)
+        self._known: list[tuple[Schedule, Prediction]] = []  # where its loss was looked into
+
+    def prepare(self, net: nn.Module) -> nn.Module:
+        """The network, with what the objective learns beside it: trained, averaged and saved with it; in place.
+
+        Most objectives learn nothing. Call it once, before the optimiser is made, and before loading weights.
+
+        Args:     net: the network that is trained.
+        Returns:  the same network.
+        """
+        beside = self.weighting.beside()
+        if beside is not None and not hasattr(net, NAME):
+            device = next((parameter.device for parameter in net.parameters()), None)
+            net.add_module(NAME, beside.to(device))
+        return net
+
+    def observe(self, schedule: Schedule, logsnr: Tensor, per_sample: Tensor) -> None:
+        """Let the time law learn from a step: the same rows in the same order on every process.
+
+        Args:     schedule: of the model.
+                  logsnr, per_sample: of all rows of the step, as `Loss` has them; (batch,).
+        """
+        if self.times.memory is not None:
+            low, high = schedule.range
+            self.times.observe(schedule.at_logsnr(exact(logsnr).cpu().clamp(low, high)), per_sample)
+
+    def state(self) -> dict[str, Tensor]:
+        """What was learnt apart from the network, for checkpoints; empty for most objectives."""
+        return {} if self.times.memory is None else {"times": self.times.memory.clone()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what was learnt, to the last bit.
+
+        Raises:   CheckpointError when it is that of another time law.
+        """
+        mine, saved = self.times.memory, state.get("times")
+        if mine is None and saved is None:
+            return
+        if mine is None or saved is None or mine.shape != saved.shape:
+            found = "nothing" if saved is None else f"a table of {tuple(saved.shape)}"
+            raise CheckpointError(f"The checkpoint holds {found} for time law {self.times.label}: it is another's.")
+        mine.copy_(saved)
 
     def __call__(
         self,
@@ -78,6 +144,7 @@ class Objective:
         seed: int = 0,
         step: int = 0,
         samples: Sequence[int] | Tensor | None = None,
+        eps: Tensor | None = None,
     ) -> Loss:
         """The loss of one batch.
 
@@ -85,21 +152,86 @@ class Objective:
                   x: data; (batch *data).
                   cond: one row for each sample.
                   seed, step, samples: whose draws: a step of a run, and the rows within it; default 0, 1, 2 ...
+                  eps: the source of each row where pairs are made already, by `couplings.pooled`, `SemiDiscrete`, or a
+                    model (reflow: eps, and the x that it was carried to); then none is drawn or paired; (batch *data).
         """
+        return self.on(model, self.noised(model, x, cond, seed=seed, step=step, samples=samples, eps=eps))
+
+    def noised(
+        self,
+        model: Model,
+        x: Tensor,
+        cond: Cond = None,
+        *,
+        seed: int = 0,
+        step: int = 0,
+        samples: Sequence[int] | Tensor | None = None,
+        eps: Tensor | None = None,
+    ) -> Noised:
+        """The first half of a loss, which asks the model for its path and face only: it may run ahead of the training.
+
+        Args:     as of the call. Where `times.memory` is not None, a step has to have been observed before the next.
+        """
+        self.check(model)
         here = torch.arange(len(x)) if samples is None else torch.as_tensor(samples).cpu()  # levels live on the CPU
-        draws = {"seed": seed, "step": step, "samples": here}
-        eps = noise.normal(x.shape, purpose="eps", dtype=x.dtype, device=x.device, **draws)  # type: ignore[arg-type]
-        eps = self.coupling.pair(x, eps)
-        level = self.times.level(self.times.uniforms(len(x), **draws), model.schedule)  # type: ignore[arg-type]
-        if self.drop and cond is not None:
-            hidden = noise.uniform((len(x),), purpose="drop", **draws) < self.drop  # type: ignore[arg-type]
-            cond = drop(cond, hidden.to(x.device))
-        x_t = against(level.alpha, x) * x + against(level.sigma, x) * eps
-        a, b = model.face.row(level)
-        target = against(a, x) * x + against(b, x) * eps
-        away = model.at(level, x_t)(x_t, cond) - target
-        error = mean_of_rows(away.to(torch.promote_types(away.dtype, torch.float32)) ** 2)
-        weight = self.weighting.on(model.face, level, self.times.density(level))
-        per_sample = against(weight, error) * error
-        to_noise = against(exact(gain(model.face, Noise(), level)) ** 2, error)
-        return Loss(per_sample.mean(), per_sample, level, (to_noise * error).detach())
+        hides = bool(self.drop) and cond is not None
+        asked = Asked(model.schedule, model.face, tuple(x.shape), x.dtype, x.device, seed, hides)
+        now = self.draws.at(asked, step, here)
+        eps = self._paired(x, cond, now.eps, seed, step, here) if eps is None else _given(eps, x)
+        if now.hide is not None:
+            cond = drop(cond, now.hide < self.drop)
+        x_t = now.alpha * x + now.sigma * eps
+        target = now.on_data * x + now.on_noise * eps
+        shown = None
+        if self.recall:
+            drawn = noise.uniform((len(x),), seed=seed, purpose="recall", step=step, samples=here)
+            shown = (drawn < self.recall).to(x.device)
+        return Noised(x_t, target, cond, now.level, now.weight, now.to_noise, now.ratio, shown)
+
+    def _paired(self, x: Tensor, cond: Cond, eps: Tensor, seed: int, step: int, samples: Tensor) -> Tensor:
+        if self.source is not None:
+            eps = self.source(
+                tuple(x.shape), seed=seed, purpose="eps", step=step, samples=samples, dtype=x.dtype, device=x.device
+            )
+        return self.coupling.pair(x, _given(eps, x), cond, seed=seed, step=step, samples=samples)
+
+    def on(self, model: Model, batch: Noised) -> Loss:
+        """The second half of a loss: the model's answer and what it is worth."""
+        away = self._answer(model, batch) - batch.target
+        error = mean_of_rows(away.to(torch.promote_types(away.dtype, torch.float32)).square())
+        weighted = batch.weight.to(error) * self.error(error)
+        per_sample = self.weighting.balance(weighted, batch.level, model, batch.ratio)
+        return Loss(per_sample.mean(), per_sample, batch.level, batch.to_noise.to(error) * error.detach())
+
+    def _answer(self, model: Model, batch: Noised) -> Tensor:
+        if batch.shown is None:
+            inner = model.model if isinstance(model, SelfConditioned) else model  # which sees nothing then
+            return inner.at(batch.level, batch.x_t)(batch.x_t, batch.cond)
+        if not isinstance(model, SelfConditioned):
+            raise InvalidArgument(
+                f"recall={self.recall} shows a network its own estimate, which {type(model).__name__} cannot see: wrap "
+                "it, SelfConditioned(Network(nets.Seeing.build(...), ...)), or take recall=0."
+            )
+        return model.recalling(batch.level, batch.x_t, batch.cond, batch.shown)
+
+    def check(self, model: Model) -> None:
+        """Refuse what has no finite loss, and warn of what only a perfect network could learn; once for each path.
+
+        Args:     model: asked for its schedule and face only; every call checks its own.
+        Raises:   InvalidArgument naming the end of the path and the law that stops short of it.
+        """
+        path = (model.schedule, model.face)
+        if path in self._known:
+            return
+        recipe = Effective(*path, self.weighting, self.times)
+        if recipe.divergent:
+            raise InvalidArgument(advice(recipe))
+        if recipe.unbounded:
+            warnings.warn(advice(recipe), UnboundedLoss, stacklevel=3)
+        self._known.append(path)
+
+
+def _given(eps: Tensor, x: Tensor) -> Tensor:
+    if eps.shape != x.shape:
+        raise InvalidArgument(f"Every row has its source: x is {tuple(x.shape)}, eps {tuple(eps.shape)}.")
+    return eps.to(x)

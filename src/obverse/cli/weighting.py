@@ -1,0 +1,138 @@
+"""What training recipes weigh each log-SNR with, for `obverse inspect weighting A B`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from obverse.cli.console import Talk
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from obverse.objective import Effective
+
+
+def show(names: tuple[str, ...], out: Path | None, talk: Talk) -> int:
+    """Effective weights in log-SNR: a table, a curve, and in words whether they are one objective.
+
+    Args:     names: recipes: known ones, run folders, or fields.
+              out: where to draw, if anywhere.
+              talk: how the verb talks.
+    Raises:   InvalidArgument for no recipe or more than four; UnknownName for names that do not exist.
+    """
+    import torch
+
+    from obverse.ground.errors import InvalidArgument
+    from obverse.objective.effective import KNOWN, advice, compare
+
+    if not 1 <= len(names) <= 4:
+        raise InvalidArgument(
+            f"inspect weighting shows one to four recipes, got {len(names)}: names ({', '.join(KNOWN)}) or fields such "
+            f"as schedule=cosine,face=v."
+        )
+    recipes = [_recipe(name) for name in names]
+    logsnr = torch.linspace(-10, 10, 21, dtype=torch.float64)
+    columns = [_scaled(recipe, logsnr) for recipe in recipes]
+    labels = [f"{chr(65 + i)}" for i in range(len(names))]
+    lines = [f"{label}  {name}: {_fields(recipe)}" for label, name, recipe in zip(labels, names, recipes, strict=True)]
+    lines += [
+        "",
+        "weight on the squared error of the noise for each unit of log-SNR, scaled so that the best network's",
+    ]
+    lines += ["loss on standard normal data is 1", "", f"{'log-SNR':>12}" + "".join(f"{label:>12}" for label in labels)]
+    lines += ["".join(map(_cell, row)) for row in zip(logsnr.tolist(), *columns, strict=True)]
+    lines += ["", _letters(recipes, labels)]
+    said: list[dict[str, Any]] = []
+    for label, recipe in zip(labels, recipes, strict=True):
+        if recipe.divergent or recipe.unbounded:
+            lines += [f"{label}: {advice(recipe)}"]
+        if not recipe.divergent:
+            lines += [f"{label}: loss {recipe.floor:.6g} of the best network on standard normal data"]
+    for label, recipe in zip(labels[1:], recipes[1:], strict=True):
+        if recipes[0].divergent or recipe.divergent:
+            lines += [f"A and {label} cannot be compared: a loss that is infinite has no scale"]
+            continue
+        found = compare(recipes[0], recipe)
+        lines += [f"A and {label} are {found.words}"]
+        said.append({"first": names[0], "second": names[labels.index(label)], **found._asdict(), "words": found.words})
+    if out is not None:
+        lines += [f"drawn in {_drawn(recipes, names, out)}"]
+    values = {"logsnr": logsnr.tolist(), "recipes": [recipe.spec for recipe in recipes], "compared": said}
+    weights = {name: _json(column) for name, column in zip(names, columns, strict=True)}
+    floors = _json([recipe.floor for recipe in recipes])
+    talk.result("\n".join(lines), {**values, "weights": weights, "floors": floors})
+    return 0
+
+
+def _recipe(name: str) -> Effective:
+    """A known recipe, one written in fields, or that of a run."""
+    from obverse.objective import Effective
+
+    config = Path(name) / "config.json"
+    if not config.exists():
+        return Effective.read(name)
+    from obverse.recipes import Trained
+
+    recipe = Trained.open(name).recipe
+    fields = {
+        "schedule": recipe.schedule,
+        "face": recipe.predicts,
+        "weighting": recipe.weighting,
+        "times": recipe.times,
+    }
+    return Effective.read(",".join(f"{key}=({spec})" for key, spec in fields.items()))
+
+
+def _scaled(recipe: Effective, logsnr: Tensor) -> list[float]:
+    """The weight over the floor, or as it is where there is none."""
+    weight = recipe.weight(logsnr)
+    return (weight if recipe.divergent else weight / recipe.floor).tolist()
+
+
+def _fields(recipe: Effective) -> str:
+    return (
+        f"schedule {recipe.schedule.spec}, predicts {recipe.face.spec}, weighting {recipe.weighs.spec}, times "
+        f"{recipe.times.spec}"
+    )
+
+
+def _letters(recipes: list[Effective], labels: list[str], width: int = 61, height: int = 11) -> str:
+    """Each weight times the noise's least error, which is how much a log-SNR adds to the loss, in letters."""
+    import torch
+
+    logsnr = torch.linspace(-10, 10, width, dtype=torch.float64)
+    shares = [torch.tensor(_scaled(recipe, logsnr), dtype=torch.float64) * logsnr.sigmoid() for recipe in recipes]
+    top = max(float(share[share.isfinite()].max()) for share in shares)
+    canvas = [[" "] * width for _ in range(height)]
+    for label, share in zip(labels, shares, strict=True):
+        for column, value in enumerate((share / top * (height - 1)).nan_to_num(posinf=1e9).round().long().tolist()):
+            row = canvas[height - 1 - min(value, height - 1)]
+            row[column] = label if row[column] == " " else "*"
+    rows = ["".join(row) for row in canvas]
+    lines = [f"{top:8.3g} |{rows[0]}", *(f"{'':8} |{row}" for row in rows[1:])]
+    middle = "log-SNR, data to the right; what each adds to that loss (* several)"
+    return "\n".join([*lines, f"{'-10':>11}{'10':>{width}}", f"{'':10}{middle}"])
+
+
+def _drawn(recipes: list[Effective], names: tuple[str, ...], out: Path) -> Path:
+    """The weights as OUT.weighting.svg."""
+    import torch
+
+    from obverse.report.figures import Line, chart
+
+    logsnr = torch.linspace(-12, 12, 481, dtype=torch.float64)
+    lines = [Line(name, logsnr.tolist(), _scaled(recipe, logsnr)) for name, recipe in zip(names, recipes, strict=True)]
+    svg = chart("weighting", lines, x="log-SNR", y="weight on the error of the noise", log=True, bottom=1e-6)
+    path = out.with_name(f"{out.name}.weighting.svg")
+    path.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
+    return path
+
+
+def _cell(value: float) -> str:
+    return f"{value:>12.5g}"
+
+
+def _json(values: list[float]) -> list[float | str]:
+    """JSON has no infinity."""
+    return [value if abs(value) < float("inf") else str(value) for value in values]

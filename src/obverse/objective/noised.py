@@ -1,0 +1,146 @@
+"""A batch, noised and ready for the network; and all that does not depend on the data, drawn for many steps at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from obverse.ground import noise
+from obverse.ground.numerics import Number, exact
+from obverse.ground.shapes import moved, rows
+from obverse.path import Level, Noise, Prediction, Schedule, gain
+
+_MOST = 32  # steps drawn at once: beyond, arithmetic costs more than calls
+_NUMBERS = 2**15  # drawn at once, at most: beyond, memory traffic costs more than calls
+
+
+@dataclass(frozen=True, eq=False)
+class Noised:
+    """What a network is asked, and what it is told of its answer.
+
+    Args:     x_t, target: the states and what should be answered; (batch *data).
+              cond: the conditions, some of them hidden; a row each, or None.
+              level: of each sample.
+              weight: on the squared error; (batch,).
+              to_noise: what makes a squared error one of the noise; (batch,).
+              ratio: of the time law at each sample.
+              shown: which samples are shown the network's own estimate; bool, (batch,), or None for none.
+    """
+
+    x_t: Tensor
+    target: Tensor
+    cond: Any
+    level: Level
+    weight: Tensor
+    to_noise: Tensor
+    ratio: Number
+    shown: Tensor | None = None
+
+    def part(self, where: slice, device: torch.device) -> Noised:
+        """Some of its rows, on a device; levels stay on the CPU."""
+        tensors = {name: getattr(self, name)[where].to(device) for name in ("x_t", "target", "weight", "to_noise")}
+        ratio = self.ratio[where] if isinstance(self.ratio, Tensor) and self.ratio.ndim else self.ratio
+        cond = moved(rows(self.cond, where), device)
+        shown = None if self.shown is None else self.shown[where].to(device)
+        return replace(self, **tensors, cond=cond, ratio=ratio, level=self.level[where], shown=shown)
+
+
+class Asked(NamedTuple):
+    """Whose draws: what they are a function of, beside the step."""
+
+    schedule: Schedule
+    face: Prediction
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    seed: int
+    hides: bool
+
+
+class Moment(NamedTuple):
+    """What a step draws: eps (batch *data), levels, and numbers in the shape that multiplies data."""
+
+    eps: Tensor
+    level: Level
+    alpha: Tensor
+    sigma: Tensor
+    on_data: Tensor
+    on_noise: Tensor
+    weight: Tensor
+    to_noise: Tensor
+    ratio: Number
+    hide: Tensor | None
+
+
+Law = Callable[[int, int, range, Tensor], Tensor]
+
+
+class Draws:
+    """Draws of steps, some ahead of the one that is asked for: the same bits, for a fraction of the calls.
+
+    A draw is a function of (seed, purpose, step, sample); making those of 32 small steps takes little longer than
+    making one. Whole blocks of steps are made, from a multiple of their size on, so that bits do not depend on where
+    one begins.
+
+    Args:     times, weighting: the objective's. A time law with a memory is asked at its step and not before.
+    """
+
+    def __init__(self, times: Any, weighting: Any) -> None:
+        self.times, self.weighting = times, weighting
+        self._last: tuple[Asked, Tensor, range, list[Moment]] | None = None
+
+    def at(self, asked: Asked, step: int, samples: Tensor) -> Moment:
+        """The draws of one step.
+
+        Args:     samples: who the rows are; (batch,), on the CPU.
+        """
+        numbers = max(1, samples.numel() * int(torch.Size(asked.shape[1:]).numel()))
+        size = 1 if self.times.memory is not None else max(1, min(_MOST, _NUMBERS // numbers))
+        last = self._last
+        if last is not None and step in last[2] and asked == last[0] and _same(samples, last[1]):
+            return last[3][step - last[2].start]
+        block = range(step - step % size, step - step % size + size)
+        moments = self._make(asked, block, samples)
+        if size > 1:
+            self._last = (asked, samples, block, moments)
+        return moments[step - block.start]
+
+    def _make(self, asked: Asked, block: range, samples: Tensor) -> list[Moment]:
+        count, batch = len(block), len(samples)
+        who: dict[str, Any] = {"seed": asked.seed, "samples": samples}
+        eps = noise.normal(asked.shape, purpose="eps", step=block, dtype=asked.dtype, device=asked.device, **who)
+        u = self.times.uniforms(batch, step=block, **who)
+        level = self.times.level(u.reshape(-1), asked.schedule)
+        hide = noise.uniform((batch,), purpose="drop", step=block, **who).to(asked.device) if asked.hides else None
+        ratio = self.times.ratio(level)
+        weight = self.weighting.on(asked.face, level, self.times.density(level) * ratio) * ratio
+        to_noise = exact(gain(asked.face, Noise(), level)) ** 2
+        a, b = asked.face.row(level)
+        wide = torch.promote_types(asked.dtype, torch.float32)
+
+        def over(value: Number, *, dtype: torch.dtype, rank: int) -> Sequence[Tensor]:
+            values = exact(value).to(asked.device, dtype).expand(count * batch)
+            return values.reshape(count, batch, *(1,) * (rank - 1)).unbind()
+
+        rank = len(asked.shape)
+        data = [over(value, dtype=asked.dtype, rank=rank) for value in (level.alpha, level.sigma, a, b)]
+        loss = [over(value, dtype=wide, rank=1) for value in (weight, to_noise)]
+        levels = [
+            Level(*values)
+            for values in zip(*(_cut(getattr(level, f.name), count, batch) for f in fields(level)), strict=True)
+        ]
+        ratios = _cut(ratio, count, batch) if isinstance(ratio, Tensor) and ratio.ndim else [ratio] * count
+        hidden = [None] * count if hide is None else hide.unbind()
+        return [Moment(*row) for row in zip(eps.unbind(), levels, *data, *loss, ratios, hidden, strict=True)]
+
+
+def _cut(values: Number, count: int, batch: int) -> Sequence[Tensor]:
+    return exact(values).expand(count * batch).reshape(count, batch).unbind()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or torch.equal(one, other)

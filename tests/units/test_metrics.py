@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,21 +15,29 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.stats import energy_distance as scipy_energy
 from sklearn.datasets import load_digits
+from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from obverse.ground.errors import InvalidArgument, NonFinite, UnknownName
+from obverse.ground.errors import InvalidArgument, MissingExtra, NonFinite, UnknownName
 from obverse.ground.noise import normal, permutation
 from obverse.metrics import (
+    Metric,
     against,
-    distances,
     energy_distance,
     frechet,
+    kid,
+    memorisation,
     mmd,
     nearest,
     nearest_neighbour_accuracy,
     novelty,
+    sets,
     sliced_w2,
+    transport,
+    w2,
 )
 
 DISTANCES: list[Callable[[Tensor, Tensor], float]] = [frechet, mmd, sliced_w2, energy_distance]
@@ -103,6 +113,51 @@ def test_mmd_sees_the_shape_that_the_frechet_distance_cannot_see() -> None:
     assert mmd(corners, y) > 20 * abs(mmd(x, y))
 
 
+def test_kid_is_made_of_scikit_learns_kernel() -> None:
+    x, y = draw(30, 5), 2 * draw(20, 5, step=1) + 1
+    xx, yy, xy = (polynomial_kernel(a, b, degree=3, gamma=1 / 5, coef0=1) for a, b in ((x, x), (y, y), (x, y)))
+    others = [float(k[~np.eye(len(k), dtype=bool)].mean()) for k in (xx, yy)]
+    assert kid(x, y) == pytest.approx(sum(others) - 2 * float(xy.mean()), rel=1e-12)
+    assert kid(y, x) == pytest.approx(kid(x, y), rel=1e-12)
+
+
+def test_kid_is_on_average_what_the_first_three_moments_say_however_few_samples() -> None:
+    fresh = draw(3000, 15, 1)
+    values = torch.tensor([kid(x + 1, y) for x, y in ((one[:6], one[6:]) for one in fresh)])
+    # moments of N(1, 1) and N(0, 1): 1 and 0, 2 and 1, 4 and 0; (ab + 1)^3 weighs them 3, 3 and 1
+    error = float(values.std()) / math.sqrt(3000)
+    assert float(values.mean()) == pytest.approx(3 * 1 + 3 * 1 + 16, abs=4 * error) and error < 1.5
+    equal = torch.tensor([kid(one[:6], one[6:]) for one in fresh[:1500]])
+    assert abs(float(equal.mean())) < 4 * float(equal.std()) / math.sqrt(1500) < 1
+    assert float(equal.min()) < 0
+
+
+def test_w2_is_the_cost_of_the_optimal_map_when_that_map_is_known() -> None:
+    x = draw(60, 4)
+    root = draw(4, 4, step=2)
+    moved = x @ (root @ root.T) + 3  # gradient of a convex function: optimal among all maps
+    truth = float((moved - x).square().sum(1).mean().sqrt())
+    assert w2(x, moved.flip(0)) == pytest.approx(truth, rel=1e-12)
+    assert w2(x.reshape(60, 2, 2) + 1e6, moved.reshape(60, 2, 2) + 1e6) == pytest.approx(truth, rel=1e-8)
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 40), (12, 30), (7, 3)])
+def test_w2_on_the_line_is_what_sorting_gives_for_any_two_sizes(n: int, m: int) -> None:
+    if n != m:
+        pytest.importorskip("ot")
+    x, y = draw(n), draw(m, step=1).square()
+    assert w2(x, y) == pytest.approx(sliced_w2(x, y), rel=1e-9)
+
+
+def test_w2_of_unequal_sizes_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ot", None)
+    with pytest.raises(MissingExtra, match=r"obverse\[transport\]"):
+        w2(draw(4, 2), draw(5, 2))
+    monkeypatch.setattr(transport, "LARGEST", 20)
+    with pytest.raises(InvalidArgument, match="5 x 5 are over 20"):
+        w2(draw(5, 2), draw(5, 2))
+
+
 @pytest.mark.parametrize(("n", "m"), [(40, 40), (12, 30), (7, 3)])
 def test_sliced_w2_on_the_line_is_optimal_transport_for_any_two_sizes(n: int, m: int) -> None:
     x, y = draw(n), draw(m, step=1).square()
@@ -146,21 +201,41 @@ def test_a_distance_knows_neither_the_order_of_rows_nor_the_shape_nor_the_origin
     assert distance(x.float(), y.float()) == pytest.approx(truth, rel=1e-5)
 
 
-@pytest.mark.parametrize("distance", [mmd, energy_distance])
+@pytest.mark.parametrize("distance", [mmd, kid, energy_distance])
 def test_distances_in_small_blocks_are_those_in_one(
     distance: Callable[[Tensor, Tensor], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = draw(30, 3), draw(20, 3, step=1) + 1
     whole = distance(x, y), nearest(x, x, exclude_self=True).index
-    monkeypatch.setattr(distances, "ENTRIES", 70)
+    monkeypatch.setattr(sets, "ENTRIES", 70)
     assert distance(x, y) == pytest.approx(whole[0], rel=1e-8)  # a matrix product either way
     assert nearest(x, x, exclude_self=True).index.equal(whole[1])
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers in one tensor that any operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.numbers = max(self.numbers, *(t.numel() for t in tree_leaves(out) if isinstance(t, Tensor)), 0)
+        return out
+
+
+@pytest.mark.parametrize("name", [name for name in Metric.members if name not in ("w2", "frechet", "sliced-w2")])
+def test_no_more_distances_are_held_than_entries_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = draw(400, 3), draw(300, 3, step=1)
+    monkeypatch.setattr(sets, "ENTRIES", 5000)
+    with Largest() as largest:
+        Metric.of(name)(x, y)
+    assert 3000 < largest.numbers <= 5000
 
 
 # --- refusals
 
 
-@pytest.mark.parametrize("distance", [*DISTANCES, against, nearest])
+@pytest.mark.parametrize("distance", [*DISTANCES, kid, w2, against, nearest])
 def test_a_row_that_is_not_finite_is_named(distance: Callable[[Tensor, Tensor], object]) -> None:
     x, y = draw(30, 3), draw(30, 3, step=1)
     y[4, 1], y[7, 0] = math.inf, math.nan
@@ -170,7 +245,7 @@ def test_a_row_that_is_not_finite_is_named(distance: Callable[[Tensor, Tensor], 
         distance(y, x)
 
 
-@pytest.mark.parametrize("distance", [*DISTANCES, against])
+@pytest.mark.parametrize("distance", [*DISTANCES, kid, w2, against])
 def test_sets_that_cannot_be_compared_are_refused(distance: Callable[[Tensor, Tensor], object]) -> None:
     x = draw(30, 3)
     for bad, said in (
@@ -237,6 +312,29 @@ def test_novelty_is_0_for_copies_1_for_fresh_data_and_scales_with_distance(digit
     assert novelty(held_out, train, held_out) == 1
     assert novelty(fresh, train, held_out) == pytest.approx(1, abs=0.1)
     assert novelty(train[:300] + 0.1 * draw(300, 64), train, held_out) < 0.1
+
+
+def test_memorisation_tells_copies_from_data_and_its_interval_holds_the_floor_for_data(
+    digits: tuple[Tensor, Tensor],
+) -> None:
+    x, _ = digits
+    train, held_out, fresh = x[:900], x[900:1350], x[1350:]
+    good = memorisation(fresh, train, held_out)
+    assert good.value == novelty(fresh, train, held_out)
+    assert good.low < good.floor < good.high and good.floor == pytest.approx(1, abs=0.02)
+    noise = 0.1 * draw(300, 64)
+    copies = memorisation(train[:300] + noise, train, held_out)
+    assert copies.high < 0.1 < 0.9 < good.low
+    assert (good.sizes, good.better) == ((447, 450), "equal")
+    with pytest.raises(InvalidArgument, match="at least 4 samples"):
+        memorisation(fresh[:3], train, held_out)
+
+
+def test_the_interval_of_memorisation_is_as_wide_as_fresh_data_vary() -> None:
+    train = draw(300, 3, step=999)
+    found = [memorisation(draw(80, 3, step=2 * i), train, draw(80, 3, step=2 * i + 1), seed=i) for i in range(60)]
+    spread = float(np.std([one.value for one in found]))
+    assert np.mean([one.high - one.low for one in found]) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.3)
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])

@@ -20,12 +20,16 @@ class Evaluate(Talk, Sampling):
     Args:
         run: the run folder.
         count: samples; default as many as are held out, at most 1,000.
+        metrics: names or specs (obverse list metric); default frechet mmd sliced-w2 energy.
+        features: what they are measured on: raw, fashion (28 x 28 grey), inception (FID); auto is fashion where it can.
         bootstrap: resamplings behind each interval.
         dry_run: say what would be done, and stop.
     """
 
     run: RunFolder
     count: int | None = None
+    metrics: tuple[str, ...] | None = None
+    features: str = "auto"
     bootstrap: int = 50
     dry_run: bool = False
 
@@ -35,6 +39,7 @@ def main(argv: list[str]) -> int:
     options: Evaluate = parse(Evaluate, argv, "evaluate")
 
     from obverse.recipes import Trained, evaluate
+    from obverse.recipes.evaluation import METRICS
 
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
     trained = Trained.open(options.run)
@@ -45,7 +50,13 @@ def main(argv: list[str]) -> int:
         return 0
     with options.bar("sampling", len(table.rows) - 1) as bar:
         found = evaluate(
-            trained, sampling, count=options.count, bootstrap=options.bootstrap, watch=lambda s: bar.to(s.number)
+            trained,
+            sampling,
+            count=options.count,
+            metrics=options.metrics or METRICS,
+            features=options.features,
+            bootstrap=options.bootstrap,
+            watch=lambda s: bar.to(s.number),
         )
     options.result(words(found), {"run": str(options.run), **found.to_json()})
     return 0
@@ -54,9 +65,18 @@ def main(argv: list[str]) -> int:
 def words(found: Evaluation) -> str:
     """What was measured, a line each."""
     lines = [f"{len(found.samples)} samples, {found.calls} network calls each, {found.seconds:.1f} s"]
+    if found.features != "raw":
+        from obverse.metrics import Features
+
+        lines.append(f"  measured on features: {Features.members[found.features].summary()}")
     lines += [f"  {measured}" for measured in found.measured]
     if found.accuracy is not None and found.accuracy_of_real is not None:
         real = f"(of held-out data {found.accuracy_of_real:.1%})"
         lines.append(f"  class accuracy of samples, 3 nearest neighbours: {found.accuracy:.1%} {real}")
-    lines.append(f"  distance to the nearest training sample: {found.novelty:.2f} x that of held-out data (0 = copies)")
+    if found.garments is not None and found.garments_of_real is not None:
+        real = f"(of held-out data {found.garments_of_real:.1%})"
+        lines.append(f"  class accuracy of samples, network trained on Fashion-MNIST: {found.garments:.1%} {real}")
+    new = found.memorisation
+    ratio = f"{new.value:.2f} [{new.low:.2f}, {new.high:.2f}]"
+    lines.append(f"  distance to the nearest training sample: {ratio} x that of held-out data (0 = copies)")
     return "\n".join(lines)

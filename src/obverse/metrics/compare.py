@@ -2,80 +2,43 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
-from obverse.ground.families import Family
-from obverse.ground.noise import permutation, uniform
+from obverse.ground.noise import permutation
 from obverse.ground.numerics import divide
-from obverse.metrics.distances import energy_distance, frechet, mmd, pair, sliced_w2
+from obverse.metrics.features import Features, Raw, features_of
+from obverse.metrics.halves import interval
+from obverse.metrics.metric import Metric
+from obverse.metrics.sets import pair
 
 SPLITS = 20  # of the real data, for the floor: the mean of 20 varies about a quarter as much as one
-LEAST = 8  # rows a side: fewer say nothing, and resampled often come out all equal
-
-
-class Metric(Family, family="metric"):
-    """A distance between two sets of samples, 0 (on average) where their distributions agree.
-
-    Example:
-        >>> Metric.of("sliced-w2:projections=64")(torch.zeros(2, 1), torch.ones(2, 1))
-        1.0
-    """
-
-    @abstractmethod
-    def __call__(self, x: Tensor, y: Tensor) -> float:
-        """The distance of x from the reference y; (n *data), (m *data)."""
-
-
-class Frechet(Metric, name="frechet"):
-    """Squared Fréchet distance between Gaussian fits: means and covariances, nothing beyond."""
-
-    def __call__(self, x: Tensor, y: Tensor) -> float:
-        return frechet(x, y)
-
-
-class MMD(Metric, name="mmd"):
-    """Unbiased squared maximum mean discrepancy under a Gaussian kernel as wide as the data."""
-
-    def __call__(self, x: Tensor, y: Tensor) -> float:
-        return mmd(x, y)
-
-
-@dataclass(frozen=True)
-class SlicedW2(Metric, name="sliced-w2"):
-    """Wasserstein-2 distance along random lines, root mean square over them."""
-
-    projections: int = 256
-    seed: int = 0
-
-    def __call__(self, x: Tensor, y: Tensor) -> float:
-        return sliced_w2(x, y, projections=self.projections, seed=self.seed)
-
-
-class Energy(Metric, name="energy"):
-    """Energy distance: how much farther apart strangers are than family; nothing to tune."""
-
-    def __call__(self, x: Tensor, y: Tensor) -> float:
-        return energy_distance(x, y)
+POOL = 10  # n real rows for those splits; more would cost features and add nothing
+LEAST = 8  # rows a side: fewer say nothing
 
 
 @dataclass(frozen=True)
 class Measured:
     """A metric of samples against real data, beside the same of real against real.
 
-    Args:     name: the metric's spec.
+    Args:     name: what the number is called: the metric's spec, or its title on features of a network.
               value: samples against held-out data.
-              low, high: the 95 % bootstrap interval of value.
-              floor: the mean magnitude of real against real at the same sizes; what a perfect model would get.
+              low, high: its 95 % interval, by half-sampling both sets.
+              floor: the mean magnitude of real against real at the same sizes; what a perfect model would get. It is a
+                floor for distances, which are not 0 between finite sets, and a ceiling for shares, which are not 1.
               sizes: rows on either side, of value and of floor alike.
+              floor_spread: the standard deviation of those magnitudes over splits of the real data.
+              better: "lower" than the floor is what a distance should be, "higher" a share; "equal" for what is wrong
+                on either side.
     Example:
         >>> print(Measured("energy", 0.3, 0.25, 0.36, floor=0.2, sizes=(50, 50)))
         energy 0.3 [0.25, 0.36], real against real 0.2, ratio 1.5 (50 against 50)
+        >>> print(Measured("recall", 0.45, 0.4, 0.5, floor=0.9, sizes=(50, 50), better="higher"))
+        recall 0.45 [0.4, 0.5], real against real 0.9, ratio 0.5, higher is better (50 against 50)
     """
 
     name: str
@@ -84,17 +47,21 @@ class Measured:
     high: float
     floor: float
     sizes: tuple[int, int]
+    better: str = "lower"
+    floor_spread: float = 0.0
 
     @property
     def ratio(self) -> float:
-        """value / floor: about 1 for a perfect model (mmd, whose mean is then 0: about -2 to 3)."""
+        """value / floor: 1 is as good as real data, whichever way is better (mmd, whose mean is then 0: -2 to 3)."""
         return float(divide(self.value, self.floor))
 
     def __str__(self) -> str:
         n, m = self.sizes
+        spread = f" ± {self.floor_spread:.2g}" if self.floor_spread else ""
+        way = "" if self.better == "lower" else f", {self.better} is better"
         return (
             f"{self.name} {self.value:.4g} [{self.low:.4g}, {self.high:.4g}], "
-            f"real against real {self.floor:.4g}, ratio {self.ratio:.3g} ({n} against {m})"
+            f"real against real {self.floor:.4g}{spread}, ratio {self.ratio:.3g}{way} ({n} against {m})"
         )
 
 
@@ -104,6 +71,7 @@ def against(
     train: Tensor | None = None,
     *,
     metrics: Sequence[str | Metric] = ("frechet", "mmd", "sliced-w2", "energy"),
+    features: str | Features | Callable[[Tensor], Tensor] = "raw",
     bootstrap: int = 100,
     seed: int = 0,
 ) -> list[Measured]:
@@ -111,16 +79,20 @@ def against(
 
     Finite sets never agree, and most metrics fall with n; so n rows of samples are compared with n of held_out, and
     the floor is the same comparison inside real data: n against n other rows of held_out and train together, mean
-    magnitude over 20 splits. n = min(samples, held_out, half of all real rows); which rows is a function of seed.
+    magnitude over 20 splits. n = min(samples, held_out, half of all real rows), or the most that a metric takes; which
+    rows is a function of seed. Features are computed once for each row.
 
     Args:     samples: of the model; (n *data).
               held_out: real data it was not trained on; (m *data).
               train: more real data, for the floor alone; without it half of held_out sets n.
               metrics: names, specs or members of the family `metric`.
-              bootstrap: resamplings of both sides for the interval, at least 2.
+              features: what metrics that name none are measured on: "raw", "fashion" (28 x 28 grey images),
+                "inception" (FID and KID proper), or any function of a batch.
+              bootstrap: halves of both sides for the interval, drawn without replacement; at least 2.
               seed: of every choice of rows.
     Returns:  one Measured for each metric, in order.
-    Raises:   InvalidArgument for sets that cannot be compared or leave n < 8; NonFinite for a NaN or an infinity.
+    Raises:   InvalidArgument for sets that cannot be compared or leave n < 8; NonFinite for a NaN or an infinity;
+              MissingExtra for features that need a package.
     Example:
         >>> from obverse.ground.noise import normal
         >>> x = normal((300, 2), seed=0, purpose="example")
@@ -129,52 +101,67 @@ def against(
         >>> good.ratio < 2 < 10 < bad.ratio
         True
 
-    Source:   Efron & Tibshirani (1993), chapter 13, for the bootstrap.
+    Source:   Politis, Romano & Wolf (1999), chapter 2, for intervals without repeated rows.
     """
-    samples, held_out, real, n = _checked(samples, held_out, train)
-    if bootstrap < 2:
-        raise InvalidArgument(f"bootstrap counts resamplings: expected >= 2, got {bootstrap} (100 is the default).")
-    x = samples[permutation(len(samples), seed=seed, purpose="metric-samples")[:n]]
-    y = held_out[permutation(len(held_out), seed=seed, purpose="metric-held-out")[:n]]
-    measured = []
-    for metric in map(Metric.of, metrics):
-        value = metric(x, y)
-        low, high = _interval(metric, x, y, value, bootstrap, seed)
-        measured.append(Measured(metric.spec, value, low, high, _floor(metric, real, n, seed), (n, n)))
-    return measured
+    seen = _Seen(samples, held_out, train, seed)
+    asked = features_of(features)
+    return [_measured(_on(Metric.of(metric), asked), seen, bootstrap) for metric in metrics]
 
 
-def _checked(samples: Tensor, held_out: Tensor, train: Tensor | None) -> tuple[Tensor, Tensor, Tensor, int]:
-    """The sets as matrices, all real rows together, and the n at which both comparisons can be made."""
-    x, y = pair(samples, held_out, names=("samples", "held_out"))
-    real = y if train is None else torch.cat([y, pair(train, held_out, names=("train", "held_out"), least=1)[0]])
-    n = min(len(x), len(y), len(real) // 2)
-    if n < LEAST:
+def _on(metric: Metric, features: Features) -> Metric:
+    """The metric on these features, unless it has its own."""
+    return replace(metric, features=features) if metric.features == Raw() else metric
+
+
+class _Seen:
+    """The sets as features, each computed once, and the n at which both comparisons can be made."""
+
+    def __init__(self, samples: Tensor, held_out: Tensor, train: Tensor | None, seed: int) -> None:
+        pair(samples, held_out, names=("samples", "held_out"))
+        real = held_out
+        if train is not None:
+            pair(train, held_out, names=("train", "held_out"), least=1)
+            real = torch.cat([held_out, train.to(held_out)])
+        self.n = n = min(len(samples), len(held_out), len(real) // 2)
+        if n < LEAST:
+            raise InvalidArgument(
+                f"A comparison needs {LEAST} rows a side; {len(samples)} samples, {len(held_out)} of held_out and half "
+                f"of all {len(real)} real rows leave {n} (draw more samples, or give train too)."
+            )
+        self.seed = seed
+        self.sets = [
+            rows[permutation(len(rows), seed=seed, purpose=f"metric-{purpose}")[:count]]
+            for purpose, rows, count in (("samples", samples, n), ("held-out", held_out, n), ("real", real, POOL * n))
+        ]
+        self.known: list[tuple[Features, list[Tensor]]] = []
+
+    def by(self, features: Features) -> list[Tensor]:
+        """x, y and more real rows."""
+        for known, sets in self.known:
+            if known == features:
+                return sets
+        made = [features(rows) for rows in self.sets]
+        self.known.append((features, made))
+        return made
+
+
+def _measured(metric: Metric, seen: _Seen, bootstrap: int) -> Measured:
+    x, y, real = seen.by(metric.features)
+    n, seed = min(seen.n, metric.most or seen.n), seen.seed
+    if n // 2 < metric.least:
         raise InvalidArgument(
-            f"A comparison needs {LEAST} rows a side; {len(x)} samples, {len(y)} of held_out and half of all "
-            f"{len(real)} real rows leave {n} (draw more samples, or give train too)."
+            f"{metric.title} needs {2 * metric.least} rows a side, of which its interval uses half; there are {n}."
         )
-    return x, y, real, n
+    x, y = x[:n], y[:n]
+    value = metric.between(x, y)
+    low, high = interval(lambda i, j: metric.between(x[i], y[j]), (n, n), value, count=bootstrap, seed=seed)
+    floors = _floors(metric, real, n, seed)
+    floor, spread = float(floors.mean()), float(floors.std())
+    return Measured(metric.title, value, float(low), float(high), floor, (n, n), metric.better, spread)
 
 
-def _interval(metric: Metric, x: Tensor, y: Tensor, value: float, count: int, seed: int) -> tuple[float, float]:
-    """The middle 95 % of bootstrap values, moved to have their mean at value.
-
-    Resampling repeats rows, and repeated rows by themselves raise these metrics; the spread is what it tells.
-    """
-    n = len(x)
-    values = torch.empty(count, dtype=torch.float64)
-    for step in range(count):
-        left, right = (uniform((2, n), seed=seed, purpose="metric-bootstrap", step=step) * n).long()
-        values[step] = metric(x[left], y[right])
-    low, high = (values - values.mean()).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return value + low, value + high
-
-
-def _floor(metric: Metric, real: Tensor, n: int, seed: int) -> float:
-    """The mean magnitude of n real rows against n others."""
-    total = 0.0
-    for step in range(SPLITS):
-        order = permutation(len(real), seed=seed, purpose="metric-floor", step=step)
-        total += abs(metric(real[order[:n]], real[order[n : 2 * n]]))
-    return total / SPLITS
+def _floors(metric: Metric, real: Tensor, n: int, seed: int) -> Tensor:
+    """The magnitudes of n real rows against n others, for each split."""
+    orders = (permutation(len(real), seed=seed, purpose="metric-floor", step=step) for step in range(SPLITS))
+    found = [abs(metric.between(real[order[:n]], real[order[n : 2 * n]])) for order in orders]
+    return torch.tensor(found, dtype=torch.float64)

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
-from obverse.metrics.distances import blocks, pair
+from obverse.ground.noise import permutation
+from obverse.ground.numerics import divide
+from obverse.metrics.compare import SPLITS, Measured
+from obverse.metrics.halves import interval
+from obverse.metrics.sets import blocks, pair
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,44 @@ def novelty(samples: Tensor, train: Tensor, held_out: Tensor) -> float:
         >>> novelty(x[:6], train=x[:6], held_out=x[6:]), novelty(x[6:], train=x[:6], held_out=x[6:])
         (0.0, 1.0)
     """
-    usual = nearest(held_out, train).distance.quantile(0.5)
-    if usual == 0:
+    return _newer(nearest(samples, train).distance, _usual(train, held_out))
+
+
+def memorisation(samples: Tensor, train: Tensor, held_out: Tensor, *, bootstrap: int = 100, seed: int = 0) -> Measured:
+    """`novelty` with its interval, beside the same for real data: one half of held_out for the samples, over the other.
+
+    Args:     samples, train, held_out: as of `novelty`.
+              bootstrap, seed: halves of samples and held_out for the interval, and which; train stays whole.
+    Returns:  the ratio, near 0 for copies; equal to the floor is as new as real data.
+    Raises:   as `novelty`; InvalidArgument for fewer than 4 samples or held-out rows.
+    Example:
+        >>> x = torch.arange(0, 24, 2.0).reshape(12, 1)
+        >>> memorisation(x[:8] + 0.1, train=x, held_out=x + 0.5).value.__round__(6)
+        0.2
+    """
+    made, usual = nearest(samples, train).distance, _usual(train, held_out)
+    n, m = len(made), len(usual)
+    if min(n, m) < 4:
+        raise InvalidArgument(f"An interval needs at least 4 samples and 4 held-out rows, got {n} and {m}.")
+    value = _newer(made, usual)
+    low, high = interval(lambda i, j: _newer(made[i], usual[j]), (n, m), value, count=bootstrap, seed=seed)
+    orders = (permutation(m, seed=seed, purpose="metric-floor", step=step) for step in range(SPLITS))
+    floors = torch.tensor([_newer(usual[order[: m // 2]], usual[order[m // 2 :]]) for order in orders])
+    floor, spread = float(floors.mean()), float(floors.std())
+    return Measured("memorisation", value, float(low), float(high), floor, (n, m), "equal", spread)
+
+
+def _usual(train: Tensor, held_out: Tensor) -> Tensor:
+    """How far data outside train are from it; not mostly copies."""
+    distance = nearest(held_out, train).distance
+    if distance.quantile(0.5) == 0:
         raise InvalidArgument("held_out is data outside train, but half of its rows or more are copies of train's.")
-    return float(nearest(samples, train).distance.quantile(0.5) / usual)
+    return distance
+
+
+def _newer(made: Tensor, usual: Tensor) -> float:
+    """The ratio of two medians."""
+    return float(divide(made.quantile(0.5), usual.quantile(0.5)))
 
 
 def nearest_neighbour_accuracy(x: Tensor, labels: Tensor, real: Tensor, real_labels: Tensor, k: int = 3) -> float:

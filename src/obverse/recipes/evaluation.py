@@ -12,7 +12,7 @@ from torch import Tensor
 
 from obverse.data import Dataset
 from obverse.ground.errors import InvalidArgument
-from obverse.metrics import Measured, Metric, against, nearest_neighbour_accuracy, novelty
+from obverse.metrics import Features, Measured, Metric, against, fashion, memorisation, nearest_neighbour_accuracy
 from obverse.recipes import build
 from obverse.recipes.sampling import Sampling
 from obverse.recipes.trained import Trained
@@ -26,28 +26,45 @@ class Evaluation:
     """What was measured on one set of samples.
 
     Args:     samples: network units; (count *data). labels: their classes, or None.
-              measured: distances to held-out data, each with its interval and its real-against-real floor.
+              measured: comparisons with held-out data, each with its interval and its real-against-real floor.
+              features: the name of what they were measured on; "raw" for the data themselves.
               accuracy: of a 3-nearest-neighbour classifier, fitted to all real data, on the samples.
               accuracy_of_real: the same for held-out data, fitted to the training data.
-              novelty: median distance to the nearest training sample over that of held-out data; near 0 = copies.
+              garments, garments_of_real: the same by the shipped network, for classes called as in Fashion-MNIST.
+              memorisation: median distance to the nearest training sample over that of held-out data; near 0 = copies.
               steps, calls, seconds: what drawing them took; calls of the network for each sample.
     """
 
     samples: Tensor
     labels: Tensor | None
     measured: tuple[Measured, ...]
+    features: str
     accuracy: float | None
     accuracy_of_real: float | None
-    novelty: float
+    garments: float | None
+    garments_of_real: float | None
+    memorisation: Measured
     steps: int
     calls: int
     seconds: float
 
+    @property
+    def novelty(self) -> float:
+        """The value of memorisation."""
+        return self.memorisation.value
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the samples, as plain values."""
-        numbers = {name: getattr(self, name) for name in ("accuracy", "accuracy_of_real", "novelty", "steps", "calls")}
-        measured = [{**asdict(m), "ratio": m.ratio} for m in self.measured]
-        return {"samples": len(self.samples), **numbers, "seconds": self.seconds, "measured": measured}
+        names = ("accuracy", "accuracy_of_real", "garments", "garments_of_real", "novelty", "steps", "calls", "seconds")
+        numbers = {name: getattr(self, name) for name in names}
+        measured, memorised = [{**asdict(m), "ratio": m.ratio} for m in self.measured], asdict(self.memorisation)
+        return {
+            "samples": len(self.samples),
+            **numbers,
+            "features": self.features,
+            "measured": measured,
+            "memorisation": memorised,
+        }
 
 
 def evaluate(
@@ -56,6 +73,7 @@ def evaluate(
     *,
     count: int | None = None,
     metrics: Sequence[str | Metric] = METRICS,
+    features: str = "auto",
     bootstrap: int = 50,
     watch: Callable[[Step], object] | None = None,
 ) -> Evaluation:
@@ -65,10 +83,14 @@ def evaluate(
               sampling: how; default Sampling().
               count: samples; default as many as are held out, at most 1,000; classes as frequent as in the data.
               metrics, bootstrap: see `metrics.against`.
+              features: what they are measured on, see `metrics.against`; "auto" is "fashion" for grey images of 28 x 28
+                and "raw" for all else.
               watch: called with every step of the sampler.
     Raises:   InvalidArgument when the recipe held nothing out.
     """
     sampling = sampling or Sampling()
+    metrics = [Metric.of(metric) for metric in metrics]  # refused before anything is drawn
+    features = features_for(trained.facts) if features == "auto" else Features.of(features).spec
     train, held = build.datasets(trained.recipe)
     if held is None:
         raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
@@ -83,17 +105,38 @@ def evaluate(
         everything = torch.cat([real.x, unseen.x]), torch.cat([real.label, unseen.label])
         accuracy = nearest_neighbour_accuracy(x, labels, *everything)
         accuracy_of_real = nearest_neighbour_accuracy(unseen.x, unseen.label, real.x, real.label)
+    garments = garments_of_real = None
+    kinds = _garments(trained.facts)
+    if accuracy is not None and labels is not None and unseen.label is not None and kinds is not None:
+        garments = fashion.class_accuracy(x, kinds[labels])
+        garments_of_real = fashion.class_accuracy(unseen.x, kinds[unseen.label])
     return Evaluation(
         samples=x,
         labels=labels,
-        measured=tuple(against(x, unseen.x, real.x, metrics=metrics, bootstrap=bootstrap)),
+        measured=tuple(against(x, unseen.x, real.x, metrics=metrics, features=features, bootstrap=bootstrap)),
+        features=features,
         accuracy=accuracy,
         accuracy_of_real=accuracy_of_real,
-        novelty=novelty(x, real.x, unseen.x),
+        garments=garments,
+        garments_of_real=garments_of_real,
+        memorisation=memorisation(x, real.x, unseen.x),
         steps=sampling.steps if sampling.tableau is None else len(trained.tableau(sampling).rows) - 1,
         calls=trained.calls(sampling),
         seconds=seconds,
     )
+
+
+def features_for(facts: build.Facts) -> str:
+    """What metrics are measured on unless it is said: a network's features for the images it was made for."""
+    return "fashion" if facts.kind == "images" and tuple(facts.shape) == fashion.SHAPE else "raw"
+
+
+def _garments(facts: build.Facts) -> Tensor | None:
+    """The number that the shipped network gives each class, found by its name; None where it does not know one."""
+    known = fashion.classes()
+    if features_for(facts) != "fashion" or not facts.classes or not set(facts.classes) <= set(known):
+        return None
+    return torch.tensor([known.index(name) for name in facts.classes])
 
 
 def _as_frequent(held: Dataset, count: int) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, ObverseError
-from obverse.metrics import against, nearest_neighbour_accuracy
+from obverse.metrics import Features, Measured, against, fashion, nearest_neighbour_accuracy
 from obverse.recipes import Sampling
 from obverse.report.page import Section, prose, table
 from obverse.report.subject import Subject
@@ -29,14 +29,24 @@ def distances(subject: Subject) -> Section:
         raise InvalidArgument(subject.drawn.missing)
     head = ["distance", "samples against held-out", "95 % interval", "real against real", "ratio", "n a side"]
     rows = [
-        [m.name, f"{m.value:.4g}", f"{m.low:.4g} … {m.high:.4g}", f"{m.floor:.4g}", f"{m.ratio:.3g}", f"{m.sizes[0]:,}"]
+        [
+            _name(m),
+            f"{m.value:.4g}",
+            f"{m.low:.4g} … {m.high:.4g}",
+            f"{m.floor:.4g}",
+            f"{m.ratio:.3g}",
+            f"{m.sizes[0]:,}",
+        ]
         for m in found.measured
     ]
-    body = table("In network units (frechet: their square; mmd: none).", head, rows)
+    units = "In network units (frechet: their square; mmd: none)."
+    if found.features != "raw":
+        units = f"On features called {found.features}: {Features.members[found.features].summary()}"
+    body = table(units, head, rows)
     body += prose(
         "Finite sets never agree; so beside each number stands the same one between two sets of real data of the same "
         "size, mean magnitude of 20 splits. A perfect model has a ratio of about 1 (mmd, whose mean is then 0: -2 to "
-        "3). Intervals are bootstraps of both sets."
+        "3). Intervals are of halves of both sets, drawn without replacement."
     )
     if found.accuracy is not None and found.accuracy_of_real is not None:
         body += prose(
@@ -46,7 +56,16 @@ def distances(subject: Subject) -> Section:
         )
     else:
         body += prose("Class accuracy is absent: the model knows no classes.")
+    if found.garments is not None and found.garments_of_real is not None:
+        body += prose(
+            f"A network trained on Fashion-MNIST, right for {float(fashion.facts()['accuracy']):.1%} of its test "
+            f"images, recognises {found.garments:.1%} of the samples and {found.garments_of_real:.1%} of held-out data."
+        )
     return Section("distances", "Distances to held-out data", body, found.to_json())
+
+
+def _name(measured: Measured) -> str:
+    return measured.name if measured.better == "lower" else f"{measured.name} ({measured.better} is better)"
 
 
 def samplers(subject: Subject) -> Section:

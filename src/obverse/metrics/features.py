@@ -1,0 +1,136 @@
+"""What distances between images are measured on: the numbers themselves, or what a network makes of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from obverse.ground.errors import InvalidArgument, require
+from obverse.ground.extras import load
+from obverse.ground.families import Family
+from obverse.metrics import fashion
+
+
+class Features(Family, family="features"):
+    """A fixed map from samples to vectors; a metric's number belongs to it, and so does the metric's name.
+
+    Example:
+        >>> Features.of("fashion")(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 128])
+    """
+
+    batch: ClassVar[int] = 256  # samples seen at once
+
+    @abstractmethod
+    def see(self, x: Tensor) -> Tensor:
+        """Vectors of one batch; (batch *data) -> (batch, features)."""
+
+    @abstractmethod
+    def title(self, metric: str) -> str:
+        """What a metric on these features is called."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Vectors of all samples, in batches and without gradients; (n *data) -> (n, features)."""
+        with torch.no_grad():
+            return torch.cat([self.see(some) for some in torch.split(x, self.batch)])
+
+
+class Raw(Features, name="raw"):
+    """The numbers of the data themselves."""
+
+    def see(self, x: Tensor) -> Tensor:
+        return x
+
+    def title(self, metric: str) -> str:
+        return metric
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Fashion(Features, name="fashion"):
+    """128 numbers for a 28 x 28 grey image, from a small network trained on Fashion-MNIST; metrics are called F-...."""
+
+    def see(self, x: Tensor) -> Tensor:
+        x = fashion.images(x)
+        return fashion.network(x.device).features(x)
+
+    def title(self, metric: str) -> str:
+        return f"F-{_SHORT.get(metric, metric)}"
+
+
+class Inception(Features, name="inception"):
+    """2,048 numbers for an image, from the Inception-v3 that FID is defined by; needs torch-fidelity."""
+
+    batch: ClassVar[int] = 32
+
+    def see(self, x: Tensor) -> Tensor:
+        require(
+            x.ndim == 4 and x.shape[1] in (1, 3),
+            f"inception sees images (n 1 H W) or (n 3 H W) in [-1, 1], got the shape {tuple(x.shape)}.",
+        )
+        bytes_of = ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        vectors: Tensor = _inception(x.device)(bytes_of.expand(-1, 3, -1, -1))[0]
+        return vectors
+
+    def title(self, metric: str) -> str:
+        return {"frechet": "FID", "kid": "KID"}.get(metric, f"Inception-{metric}")
+
+
+@dataclass(frozen=True, eq=False)
+class Called(Features):
+    """Any function of a batch of samples: a network of your own.
+
+    Args:     function: (batch *data) -> (batch, features); a module is run as it is, so put it in eval mode.
+              called: a word that the metrics' names begin with; default the function's own name.
+    Example:
+        >>> Called(torch.sin).title("frechet"), Called(torch.sin, "wave").title("kid")
+        ('sin-FD', 'wave-KD')
+    """
+
+    name: ClassVar[str] = "called"  # no member: a function cannot be written in a spec
+    function: Callable[[Tensor], Tensor]
+    called: str = ""
+
+    def see(self, x: Tensor) -> Tensor:
+        vectors = self.function(x)
+        require(
+            isinstance(vectors, Tensor) and len(vectors) == len(x) and vectors.is_floating_point(),
+            f"features are one vector for each sample: {self.title('features')} made "
+            f"{tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__} of {tuple(x.shape)}.",
+        )
+        return vectors.flatten(1)
+
+    def title(self, metric: str) -> str:
+        own = self.called or getattr(self.function, "__name__", type(self.function).__name__)
+        return f"{own}-{_SHORT.get(metric, metric)}"
+
+
+def features_of(asked: str | Features | Callable[[Tensor], Tensor]) -> Features:
+    """Features from a name, a member or any function of a batch.
+
+    Raises:   UnknownName for a name that no member carries; InvalidArgument for anything else.
+    """
+    if isinstance(asked, str | Features):
+        return Features.of(asked)
+    if not callable(asked):
+        raise InvalidArgument(
+            f"features are a name ({', '.join(Features.members)}) or a function of a batch, got {asked!r}."
+        )
+    return Called(asked)
+
+
+_SHORT = {"frechet": "FD", "kid": "KD"}  # FID and KID are the names of Inception's alone
+
+
+@cache
+def _inception(device: torch.device) -> nn.Module:
+    module = load("torch_fidelity.feature_extractor_inceptionv3", extra="fid")
+    network: nn.Module = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    return network.to(device)

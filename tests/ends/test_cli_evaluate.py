@@ -1,0 +1,106 @@
+"""`obverse evaluate`: the metrics asked for, on the features that suit the data, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from obverse.cli import main
+from obverse.data import load
+from obverse.data.sources import FASHION_MNIST
+from obverse.metrics import fashion
+
+FAST = ["--steps", "2", "--batch", "8", "--sample-every", "0", "--quiet"]
+DRAW = ["--steps", "2", "--bootstrap", "2", "--count", "24"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs of two steps, on grey images of 28 x 28 with the classes of Fashion-MNIST, and on points."""
+    folder = tmp_path_factory.mktemp("runs")
+    random = np.random.default_rng(0)
+    garments = np.array(fashion.classes())[np.arange(240) % 10]
+    np.savez(folder / "images.npz", x=random.integers(0, 256, (240, 28, 28), dtype=np.uint8), y=garments)
+    np.savez(folder / "points.npz", x=random.normal(size=(240, 2)))
+    net = ["--net", "mlp:width=8,depth=1"]
+    for name in ("images", "points"):
+        argv = ["train", str(folder / f"{name}.npz"), "--out", str(folder / name), "--holdout", "0.2", *net, *FAST]
+        assert main(argv) == 0
+    return {name: folder / name for name in ("images", "points")}
+
+
+def told(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main(["evaluate", *argv, *DRAW, "--json"]) == 0
+    said: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return said
+
+
+def test_grey_images_of_28_by_28_are_measured_on_features_and_that_is_said(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = told(capsys, str(runs["images"]), "--metrics", "frechet", "kid", "recall:k=2")
+    assert [one["name"] for one in said["measured"]] == ["F-FD", "F-KD", "F-recall:k=2"]
+    assert [one["better"] for one in said["measured"]] == ["lower", "lower", "higher"]
+    assert said["features"] == "fashion"
+    capsys.readouterr()
+    assert main(["evaluate", str(runs["images"]), "--metrics", "frechet", *DRAW, "--quiet"]) == 0
+    words = capsys.readouterr().out
+    assert "small network trained on Fashion-MNIST" in words and "F-FD" in words and "FID" not in words
+
+
+def test_other_data_and_features_asked_for_are_measured_as_they_are(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = told(capsys, str(runs["points"]), "--metrics", "w2", "density")
+    assert [one["name"] for one in said["measured"]] == ["w2", "density"] and said["features"] == "raw"
+    said = told(capsys, str(runs["images"]), "--features", "raw", "--metrics", "frechet")
+    assert [one["name"] for one in said["measured"]] == ["frechet"] and said["features"] == "raw"
+    assert said["memorisation"]["low"] <= said["memorisation"]["value"] == said["novelty"]
+
+
+def test_the_classes_of_fashion_mnist_are_read_by_its_network(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = told(capsys, str(runs["images"]), "--metrics", "energy")
+    assert 0 <= said["garments"] <= 1 and 0 <= said["garments_of_real"] < 0.5  # noise is no garment
+    assert told(capsys, str(runs["points"]), "--metrics", "energy")["garments"] is None
+
+
+@pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
+def test_garments_are_found_by_their_names_whatever_their_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load(FASHION_MNIST / "t10k-images-idx3-ubyte.gz").rows(torch.arange(1000))
+    assert data.label is not None
+    kept = data.label > 4
+    images = (127.5 * (data.x[kept, 0] + 1)).round().byte().numpy()
+    names = np.array(fashion.classes())[data.label[kept].numpy()]  # numbered anew, in the order of the alphabet
+    np.savez(tmp_path / "some.npz", x=images, y=names)
+    argv = ["train", str(tmp_path / "some.npz"), "--out", str(tmp_path / "run"), "--holdout", "0.4"]
+    assert main([*argv, "--net", "mlp:width=8,depth=1", *FAST]) == 0
+    said = told(capsys, str(tmp_path / "run"), "--metrics", "energy")
+    assert said["garments_of_real"] > 0.8 > 0.4 > said["garments"]  # held-out garments, and what two steps have learnt
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--metrics", "freche"], "frechet"),
+        (["--metrics", "recall:k=x"], "whole number"),
+        (["--features", "fashions"], "fashion"),
+        (["--features", "fashion"], "(n 1 28 28)"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(
+    wrong: list[str], words: str, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["evaluate", str(runs["points"]), *wrong, *DRAW, "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1

@@ -46,7 +46,7 @@ def test_a_folder_with_the_name_of_a_data_set_is_reached_by_a_path(
 
 def test_a_file_of_no_known_kind_is_refused_with_those_that_are(tmp_path: Path) -> None:
     (tmp_path / "a.pkl").touch()
-    with pytest.raises(DataError, match=r"a\.pkl .*\.npy, \.npz, IDX"):
+    with pytest.raises(DataError, match=r"a\.pkl .*\.npy, \.npz, .*, IDX"):
         load(tmp_path / "a.pkl")
 
 
@@ -128,17 +128,17 @@ def test_a_split_holds_every_sample_once_and_its_fraction_of_every_class(
     except InvalidArgument:
         assert total * holdout < 1 or total * (1 - holdout) < 1
         return
-    assert torch.cat([train.values, held.values]).flatten().sort().values.tolist() == list(range(total))
+    assert torch.cat([train.values[:], held.values[:]]).flatten().sort().values.tolist() == list(range(total))
     assert abs(len(held) - total * holdout) <= 0.5 + 1e-9
     for part in (train, held):
-        assert part.labels is not None and torch.equal(labels[part.values[:, 0].long()], part.labels)
+        assert part.labels is not None and torch.equal(labels[part.values[:][:, 0].long()], part.labels)
     counts = held.labels.bincount(minlength=len(sizes)) if held.labels is not None else torch.zeros(0)
     assert all(abs(count - size * holdout) < 1 + 1e-9 for count, size in zip(counts.tolist(), sizes, strict=True))
 
 
 def test_a_split_is_a_function_of_its_seed() -> None:
     data = from_array(np.arange(100.0))
-    once, again, other = (data.split(0.3, seed)[1].values for seed in (1, 1, 2))
+    once, again, other = (data.split(0.3, seed)[1].values[:] for seed in (1, 1, 2))
     assert torch.equal(once, again) and not torch.equal(once, other)
     assert data.split(0.3, 1)[0].scaling == data.scaling
 

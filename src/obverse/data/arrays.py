@@ -1,4 +1,4 @@
-"""Arrays: .npy, .npz and IDX files, and the one rule that says what an array holds.
+"""Arrays: .npy, .npz, .safetensors and IDX files, and the one rule that says what an array holds.
 
 | dtype | shape                                                        | read as                           |
 |-------|--------------------------------------------------------------|-----------------------------------|
@@ -6,17 +6,20 @@
 | float | (N, H, W, C) with C in 1, 3, 4                               | images                            |
 | any   | (N,) or (N, d)                                               | vectors, each column standardised |
 | any   | (N, C, ...) otherwise, such as signals (N, C, L)             | arrays, each channel standardised |
+
+Arrays of more than 64 MB that lie in a file as they are stay there: they are mapped, and read row by row.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import struct
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -25,6 +28,7 @@ from torch import Tensor
 
 from obverse.data.damage import Ledger, decoding, finite_rows, printable, refuse_bomb
 from obverse.data.dataset import Dataset, encode
+from obverse.data.rows import MAPPED, Mapped, Part, Rows, chunks, release
 from obverse.data.scaling import Scaling
 from obverse.ground.errors import DataError, UnknownName
 
@@ -34,6 +38,11 @@ _CHANNELS = (1, 3, 4)
 _RANGES = ((0, 1), (-1, 1), (0, 255))  # what float images are written in
 _VALUE_KEYS, _LABEL_KEYS = ("x", "data", "images", "arr_0"), ("y", "label", "labels")
 _IDX = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_LOCAL = struct.Struct("<4s2xH18xHH")  # of a zip member's own header: magic, flags, lengths of name and extra
+# fmt: off
+_SAFE = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
+         "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
+# fmt: on
 _PICKLED = "holds Python objects, which are never unpickled; save one array of numbers (ragged rows: pad or crop them)"
 
 
@@ -57,15 +66,29 @@ def from_array(
         >>> from_array([[0.0, 5.0], [2.0, 5.0]], labels=["a", "b"]).rows(torch.tensor([1]))
         Batch(x=tensor([[1., 0.]]), label=tensor([1]), index=tensor([1]), step=0, rows=tensor([0]))
     """
+    with decoding(name):
+        array, classes = _plain(values), None if labels is None else _plain(labels)
+    return _data_set(array, classes, name, damaged, top)
+
+
+def _data_set(
+    array: Array, labels: Array | None, name: str, damaged: str, top: float | None = None, mapped: bool = False
+) -> Dataset:
+    """The rule, applied; an array that is not mapped is copied."""
     ledger = Ledger(damaged)
     with decoding(name):
-        array, kind = _read_as(_plain(values), name)
-    keep = finite_rows(array, ledger, name) if array.dtype.kind == "f" else np.ones(len(array), bool)
+        array, kind = _read_as(array, name)
+    rows = Mapped(array, bytes_stay=kind == "images")
+    keep = finite_rows(rows, ledger, name) if array.dtype.kind == "f" else np.ones(len(array), bool)
     ledger.require_samples(int(keep.sum()), name)
-    numbers, classes = (None, ()) if labels is None else encode(_words(_plain(labels), len(array), keep, name))
-    tensor = torch.from_numpy(np.array(array if keep.all() else array[keep], order="C"))
-    scaling = _range_of(tensor, top) if kind == "images" else Scaling.standard(tensor)
-    return Dataset(name, tensor, numbers, classes, scaling, tuple(ledger.entries), kind=kind)
+    numbers, classes = (None, ()) if labels is None else _classes(labels, len(array), keep, name)
+    values: Tensor | Rows = rows if mapped else rows[:]
+    if not keep.all():
+        kept = torch.from_numpy(np.flatnonzero(keep))
+        values = Part(values, kept) if mapped else values[kept]
+    scaling = _range_of(values, top) if kind == "images" else Scaling.standard(values)
+    release(rows)
+    return Dataset(name, values, numbers, classes, scaling, tuple(ledger.entries), kind=kind)
 
 
 def read_npy(path: Path, damaged: str) -> Dataset:
@@ -73,9 +96,9 @@ def read_npy(path: Path, damaged: str) -> Dataset:
     with decoding(printable(path)):
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise _reason(printable(path), error) from error
-    return from_array(array, name=printable(path.name), damaged=damaged)
+    return _data_set(array, None, printable(path.name), damaged, mapped=array.nbytes > MAPPED)
 
 
 def read_npz(path: Path, damaged: str, label: str | None) -> Dataset:
@@ -84,12 +107,36 @@ def read_npz(path: Path, damaged: str, label: str | None) -> Dataset:
     with decoding(where), zipfile.ZipFile(path) as archive:
         sizes = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
     values_key, label_key = _keys(where, list(sizes), label)
-    arrays = []
     for key in (values_key, label_key):
         if key is not None:
             refuse_bomb(f"{where}, array {key!r}", sizes[key].file_size, sizes[key].compress_size)
-            arrays.append(_member(path, key))
-    return from_array(*arrays, name=printable(path.name), damaged=damaged)
+    large, stored = (getattr(sizes[values_key], name) for name in ("file_size", "compress_type"))
+    mapped = large > MAPPED and stored == zipfile.ZIP_STORED
+    values = _in_place(path, sizes[values_key]) if mapped else _member(path, values_key)
+    labels = None if label_key is None else _member(path, label_key)
+    data = _data_set(values, labels, printable(path.name), damaged, mapped=mapped)
+    if large > MAPPED and not mapped:
+        note = "compressed, so all of it was unpacked into memory; np.savez leaves it in the file"
+        data = replace(data, notes=(*data.notes, note))
+    return data
+
+
+def read_safetensors(path: Path, damaged: str, label: str | None) -> Dataset:
+    """A .safetensors file, with keys as a .npz; its arrays lie in it as they are."""
+    from safetensors import safe_open
+
+    where = printable(path)
+    with decoding(where), safe_open(path, framework="numpy") as file:  # checks sizes, places and overlaps
+        keys = list(file.keys())
+    values_key, label_key = _keys(where, keys, label)
+    with decoding(where), path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        head = json.loads(file.read(length))
+    if head[values_key]["dtype"] not in _SAFE:
+        raise DataError(f"{where}, array {values_key!r} holds {head[values_key]['dtype']}; save it as F32 or F16.")
+    values = _safe(path, head[values_key], 8 + length)
+    labels = None if label_key is None else _safe(path, head[label_key], 8 + length)
+    return _data_set(values, labels, printable(path.name), damaged, mapped=values.nbytes > MAPPED)
 
 
 def read_idx(path: Path, name: str, damaged: str, classes: tuple[str, ...] = ()) -> Dataset:
@@ -112,7 +159,7 @@ def _plain(values: ArrayLike | Tensor) -> Array:
 
 
 def _read_as(array: Array, where: str) -> tuple[Array, str]:
-    """The table at the top of this file, channel-first, in uint8, float32 or float64."""
+    """The table at the top of this file, channel-first; a view."""
     if array.dtype.kind == "O":
         raise DataError(f"{where} {_PICKLED}.")
     if array.dtype.kind not in "biuf":
@@ -123,35 +170,31 @@ def _read_as(array: Array, where: str) -> tuple[Array, str]:
     if eight and array.ndim == 3:
         return array[:, None], "images"
     if array.ndim == 4 and array.shape[-1] in _CHANNELS and (eight or floating):
-        return np.moveaxis(array if eight else _floats(array), -1, 1), "images"
+        return np.moveaxis(array, -1, 1), "images"
     if eight and array.ndim == 4 and array.shape[1] in _CHANNELS:
         return array, "images"
-    array = _floats(array)
     return (array[:, None], "vectors") if array.ndim == 1 else (array, "vectors" if array.ndim == 2 else "arrays")
 
 
-def _floats(array: Array) -> Array:
-    """float32 if that holds every number of the dtype, else float64; in the machine's byte order."""
-    exact = np.can_cast(array.dtype, np.float32)
-    return array.astype(np.float32 if exact else np.float64, copy=False)
-
-
-def _range_of(images: Tensor, top: float | None) -> Scaling:
-    if images.dtype == torch.uint8:
+def _range_of(images: Tensor | Rows, top: float | None) -> Scaling:
+    ends = [(chunk.min(), chunk.max()) for chunk in chunks(images)] if images[:1].is_floating_point() else []
+    if not ends:
         return Scaling.of_range(0, 255 if top is None else top)
-    low, high = images.min().item(), images.max().item()
+    low, high = min(float(low) for low, _ in ends), max(float(high) for _, high in ends)
     return Scaling.of_range(*next((r for r in _RANGES if r[0] <= low and high <= r[1]), (low, high)))
 
 
-def _words(labels: Array, count: int, keep: NDArray[np.bool_], where: str) -> list[str]:
-    """Labels as class names: whole numbers or words, one for each sample."""
+def _classes(labels: Array, count: int, keep: NDArray[np.bool_], where: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels as classes: whole numbers or words, one for each sample."""
     if labels.dtype.kind == "f" and (labels == np.floor(labels)).all() and np.isfinite(labels).all():
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "biuU":
         raise DataError(f"{where}: labels are whole numbers or words, got {labels.dtype}.")
     if labels.size != count or max(labels.shape, default=0) != count:
         raise DataError(f"{where}: {count} samples need as many labels, got shape {labels.shape}.")
-    return [str(label) for label in labels.reshape(-1)[keep].tolist()]
+    levels, place = np.unique(labels.reshape(-1)[keep], return_inverse=True)
+    order, names = encode(map(str, levels.tolist()))
+    return order[torch.from_numpy(place)], names
 
 
 def _keys(where: str, keys: list[str], label: str | None) -> tuple[str, str | None]:
@@ -174,11 +217,42 @@ def _member(path: Path, key: str) -> Array:
             raise _reason(where, error) from error
 
 
-def _reason(where: str, error: ValueError) -> DataError:
+def _in_place(path: Path, entry: zipfile.ZipInfo) -> Array:
+    """An array of an uncompressed .npz, mapped where it lies."""
+    where = f"{printable(path)}, array {entry.filename.removesuffix('.npy')!r}"
+    with decoding(where), path.open("rb") as file:
+        file.seek(entry.header_offset)
+        head = file.read(_LOCAL.size)
+        magic, flags, name, extra = _LOCAL.unpack(head)
+        if magic != b"PK\3\4" or flags & 1:
+            raise DataError(f"{where} is encrypted, or not where the file says.")
+        file.seek(name + extra, 1)
+        begin = file.tell()
+        shape, fortran, dtype = _npy_header(file)
+        offset = file.tell()
+        if dtype.hasobject:
+            raise DataError(f"{where} {_PICKLED}.")
+        if offset - begin + math.prod(shape) * dtype.itemsize != entry.file_size:
+            raise DataError(f"{where} is truncated: its size is not what its header says.")
+        return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+
+
+def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, fortran, dtype = read[np.lib.format.read_magic(file)](file)
+    return shape, fortran, dtype
+
+
+def _safe(path: Path, entry: dict[str, Any], begin: int) -> Array:
+    dtype, shape = np.dtype(_SAFE[entry["dtype"]]), tuple(entry["shape"])
+    return np.memmap(path, dtype, "r", begin + entry["data_offsets"][0], shape) if math.prod(shape) else np.empty(shape)
+
+
+def _reason(where: str, error: Exception) -> DataError:
     text = str(error)
     if "Object arrays" in text or "Python objects" in text:
         return DataError(f"{where} {_PICKLED}.")
-    if "mmap length" in text or "EOF" in text or "empty" in text:
+    if any(word in text for word in ("mmap length", "EOF", "empty", "No data left")):
         return DataError(f"{where} is truncated: it is shorter than its header says ({text}).")
     return DataError(f"{where} is not a NumPy file: {text}.")
 

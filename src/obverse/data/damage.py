@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from obverse.data.rows import chunks
 from obverse.ground.errors import DataError, InvalidArgument, ObverseError
 
 MAX_RATIO = 200  # a compressed file may grow this many times; honest arrays seldom pass 20
@@ -82,12 +83,15 @@ def refuse_bomb(where: str, size: int, packed: int) -> None:
         )
 
 
-def finite_rows(values: NDArray[Any], ledger: Ledger, where: str, columns: Sequence[str] = ()) -> NDArray[np.bool_]:
+def finite_rows(values: Any, ledger: Ledger, where: str, columns: Sequence[str] = ()) -> NDArray[np.bool_]:
     """Which rows hold numbers only; each of the others is dropped by name."""
-    flat = values.reshape(len(values), -1)
-    good: NDArray[np.bool_] = np.isfinite(flat).all(1)
-    for row in np.flatnonzero(~good).tolist():
-        place = int(np.flatnonzero(~np.isfinite(flat[row]))[0])
-        column = f" in column {columns[place]!r}" if columns else f" at place {place}"
-        ledger.drop(f"{where} row {row}", f"{'NaN' if np.isnan(flat[row, place]) else 'infinity'}{column}")
+    good, start = np.ones(len(values), bool), 0
+    for chunk in chunks(values):
+        flat = np.asarray(chunk).reshape(len(chunk), -1)
+        good[start : start + len(chunk)] = np.isfinite(flat).all(1)
+        for row in np.flatnonzero(~good[start : start + len(chunk)]).tolist():
+            place = int(np.flatnonzero(~np.isfinite(flat[row]))[0])
+            column = f" in column {columns[place]!r}" if columns else f" at place {place}"
+            ledger.drop(f"{where} row {start + row}", f"{'NaN' if np.isnan(flat[row, place]) else 'infinity'}{column}")
+        start += len(chunk)
     return good

@@ -1,7 +1,9 @@
-"""A data set in memory: stored as compactly as it came, scaled when its rows are asked for."""
+"""A data set: stored as compactly as it came, in memory or in a file, scaled when its rows are asked for."""
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -9,8 +11,9 @@ import torch
 from torch import Tensor
 
 from obverse.data.damage import Damage
+from obverse.data.mixed import Schema
+from obverse.data.rows import Part, Rows, shuffled
 from obverse.data.scaling import Scaling
-from obverse.ground import noise
 from obverse.ground.errors import DataError, InvalidArgument
 
 _AS_IT_IS = Scaling()
@@ -40,7 +43,8 @@ class Dataset:
     """Samples of one shape, in raw units.
 
     Args:     name: where they come from, in a word.
-              values: images uint8 or float, channel-first; else float32 or float64; (N *data).
+              values: images uint8 or float, channel-first; else float32 or float64; a tensor, or what makes rows when
+                asked (a mapped file, images to decode); (N *data).
               labels: classes as int64 below len(classes), or None; (N).
               classes: what the classes are called; empty if there are none.
               scaling: raw units to network units.
@@ -48,6 +52,7 @@ class Dataset:
               columns: the names of a table's columns.
               kind: "images", "vectors" or "arrays".
               notes: what was done to the data that its owner should know.
+              schema: of a mixed table, how its columns became numbers.
     Raises:   DataError without samples, or for labels that do not fit.
     Example:
         >>> data = Dataset("four", torch.arange(4.0)[:, None], scaling=Scaling.of_range(0, 3))
@@ -56,7 +61,7 @@ class Dataset:
     """
 
     name: str
-    values: Tensor
+    values: Tensor | Rows
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     scaling: Scaling = _AS_IT_IS
@@ -64,9 +69,10 @@ class Dataset:
     columns: tuple[str, ...] = ()
     kind: str = "vectors"
     notes: tuple[str, ...] = ()
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
-        if self.values.ndim < 2 or not self.values.numel():
+        if self.values.ndim < 2 or not math.prod(self.values.shape):
             raise DataError(f"{self.name}: values are (N *data) and not empty, got shape {tuple(self.values.shape)}.")
         if self.labels is not None and self.labels.shape != (len(self),):
             raise DataError(f"{self.name}: {len(self)} samples need as many labels, got {tuple(self.labels.shape)}.")
@@ -78,6 +84,11 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return tuple(self.values.shape[1:])
+
+    @property
+    def decoded_later(self) -> bool:
+        """Whether samples are decoded when they are asked for, which is worth a thread of its own."""
+        return isinstance(self.values, Rows) and self.values.threaded
 
     def rows(self, index: Tensor, *, step: int = 0, rows: Tensor | None = None) -> Batch:
         """The asked samples, scaled.
@@ -108,13 +119,14 @@ class Dataset:
             raise InvalidArgument(
                 f"holdout is a fraction in (0, 1) that leaves samples in both parts, got {holdout} of {len(self)}."
             )
-        shuffled = noise.permutation(len(self), seed=seed, purpose="split")
+        mixed = shuffled(len(self), seed=seed, purpose="split")
         if self.labels is not None:
-            shuffled = shuffled[self.labels[shuffled].argsort(stable=True)]
+            mixed = mixed[self.labels[mixed].argsort(stable=True)]
         # walk along the classes: at each sample the fraction grows, and whenever it passes a whole number, one is held
-        passed = (torch.arange(len(self) + 1, dtype=torch.float64) * holdout + 0.5).floor()
-        held = passed.diff() > 0
-        return self._part(shuffled[~held]), self._part(shuffled[held])
+        passed = torch.arange(len(self) + 1, dtype=torch.float64).mul_(holdout).add_(0.5).floor_()
+        held = torch.zeros(len(self), dtype=torch.bool)
+        held[mixed[passed[1:] > passed[:-1]]] = True
+        return self._part(~held), self._part(held)
 
     def summary(self) -> str:
         """What this is, what was done to it and what was left out, in words."""
@@ -136,9 +148,10 @@ class Dataset:
         name = "channel" if self.kind == "arrays" else "column"
         return [self.columns[i] if self.columns else f"{name} {i}" for i in self.scaling.constant]
 
-    def _part(self, index: Tensor) -> Dataset:
-        index = index.sort().values
-        return replace(self, values=self.values[index], labels=None if self.labels is None else self.labels[index])
+    def _part(self, which: Tensor) -> Dataset:
+        index = which.nonzero()[:, 0]
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, values=Part(self.values, index), labels=labels)
 
 
 def encode(labels: Iterable[str]) -> tuple[Tensor, tuple[str, ...]]:
@@ -148,13 +161,16 @@ def encode(labels: Iterable[str]) -> tuple[Tensor, tuple[str, ...]]:
         >>> encode(["10", "9", "10"])
         (tensor([1, 0, 1]), ('9', '10'))
     """
-    labels = list(labels)
+    seen: dict[str, int] = {}
+    numbers = torch.tensor(array("q", (seen.setdefault(label, len(seen)) for label in labels)), dtype=torch.int64)
     try:
-        classes = sorted(set(labels), key=lambda name: (int(name), name))
+        classes = sorted(seen, key=lambda name: (int(name), name))
     except ValueError:
-        classes = sorted(set(labels))
-    place = {name: number for number, name in enumerate(classes)}
-    return torch.tensor([place[name] for name in labels], dtype=torch.int64), tuple(classes)
+        classes = sorted(seen)
+    place = torch.empty(len(seen), dtype=torch.int64)
+    for number, name in enumerate(classes):
+        place[seen[name]] = number
+    return place[numbers], tuple(classes)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,24 +1,27 @@
-"""Images: a folder of files, with one subfolder a class if it has subfolders, as one uint8 array.
+"""Images: a folder or archives of files, with one subfolder a class if it has subfolders, as uint8.
 
 Every file becomes upright (EXIF), 8 bits deep, grey or RGB. All grey stays one channel; else all are RGB.
 """
 
 from __future__ import annotations
 
-import os
-import stat
+import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from obverse.data.damage import Ledger, decoding, printable
+from obverse.data.damage import Ledger, printable
 from obverse.data.dataset import Dataset, encode
+from obverse.data.listing import Listing
+from obverse.data.rows import Made, Rows
 from obverse.data.scaling import Scaling
 from obverse.ground.errors import DataError
 
@@ -29,6 +32,8 @@ Progress = Callable[[int, int], None]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64 * 2**20
+IN_MEMORY = 2**30  # bytes of pixels; more are not decoded until they are asked for
+_PROBED = 64  # images that are looked at to see whether any has colours
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others run foreign programs or parse scripts
 _GREY = ("1", "L", "LA", "La")
 _ANIMATED = "animated: only the first frame is used"
@@ -36,99 +41,147 @@ _ALPHA = "transparent: laid on white"
 _DEEP = "16 bits deep: scaled to 8"
 
 
-def read_folder(path: Path, damaged: str, image_size: int | None, progress: Progress | None) -> Dataset:
-    """The images below a folder, in the order of their names."""
-    ledger, remarks = Ledger(damaged), Counter[str]()
+def read_images(
+    path: Path, listing: Listing, ledger: Ledger, image_size: int | None, progress: Progress | None
+) -> Dataset:
+    """The images of a listing, all of one size: decoded now, or if they are many, whenever a batch asks for them."""
     where = printable(path)
-    with decoding(where):
-        files = list(_images(path, path.resolve(), ledger))
-    if not files:
-        ledger.require_samples(0, f"{where} (as a folder of images: {' '.join(SUFFIXES)})")
-    inside = [len(file.relative_to(path).parts) > 1 for file in files]
-    if any(inside) and not all(inside):
-        stray = printable(files[inside.index(False)].name)
+    if not len(listing):
+        ledger.require_samples(0, f"{where} (as images: {' '.join(SUFFIXES)})")
+    tops = [listing.top(number) for number in (range(len(listing)) if not listing.labels else ())]
+    inside = any(top is not None for top in tops)
+    if inside and None in tops:
+        stray = printable(listing.names[tops.index(None)])
         raise DataError(f"{where}: {stray} lies beside class folders; move it into one, or all images into one folder.")
-    pixels, kept = _decode_all(path, files, image_size, ledger, remarks, progress)
+    words = listing.labels or (tops if inside else [])
+    remarks = Counter[str]()
+    decoder = _Decoder(listing, image_size, remarks)
+    channels, height, width = decoder.probe()
+    if len(listing) * channels * height * width > IN_MEMORY:
+        values: Tensor | Rows = Made((len(listing), channels, height, width), _Careful(decoder, ledger))
+        remarks["decoded when they are asked for"] = len(listing)
+        kept: Sequence[int] = range(len(listing))
+    else:
+        pixels, kept = decoder.everything(ledger, progress)
+        values = torch.from_numpy(pixels)
     ledger.require_samples(len(kept), where)
-    labels, classes = None, tuple[str, ...]()
-    if any(inside):
-        labels, classes = encode(printable(file.relative_to(path).parts[0]) for file in kept)
+    labels, classes = encode(str(words[number]) for number in kept) if words else (None, tuple[str, ...]())
     notes = tuple(f"{count:,} {remark}" for remark, count in sorted(remarks.items()))
-    scaling = Scaling.of_range(0, 255)
-    values, entries = torch.from_numpy(pixels), tuple(ledger.entries)
-    return Dataset(
-        printable(path.resolve().name), values, labels, classes, scaling, entries, kind="images", notes=notes
-    )
+    entries = tuple(ledger.entries)
+    name, scaling = printable(path.resolve().name), Scaling.of_range(0, 255)
+    return Dataset(name, values, labels, classes, scaling, entries, kind="images", notes=notes)
 
 
-def _images(folder: Path, root: Path, ledger: Ledger) -> Iterator[Path]:
-    """Every image file below, in the order of names; hidden files are passed over, links that lead away are damage."""
-    with os.scandir(folder) as entries:
-        visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-    for entry in visible:
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _images(path, root, ledger)
-        elif entry.is_symlink() and entry.is_dir():
-            ledger.drop(printable(path), "a link to a folder, which is not followed")
-        elif path.suffix.lower() in SUFFIXES:
-            if entry.is_symlink() and not path.resolve().is_relative_to(root):
-                ledger.drop(printable(path), "a link that leads out of the folder")
-            else:
-                yield path
+class _Decoder:
+    """Images by number, all of one shape."""
 
+    def __init__(self, listing: Listing, image_size: int | None, remarks: Counter[str]) -> None:
+        self.listing, self._size, self._remarks = listing, image_size, remarks
+        self.shape: tuple[int, ...] | None = None
+        self._model = ""
 
-def _decode_all(
-    root: Path,
-    files: list[Path],
-    image_size: int | None,
-    ledger: Ledger,
-    remarks: Counter[str],
-    progress: Progress | None,
-) -> tuple[NDArray[np.uint8], list[Path]]:
-    """All readable images in one array, written in place so that memory holds each of them once."""
-    pixels, kept = np.empty((0, 1, 0, 0), np.uint8), list[Path]()
-    for done, file in enumerate(files, 1):
-        name = printable(file.relative_to(root))
-        try:
-            image, said = _decode(file, image_size)
-        except Exception as error:  # decoders raise anything on hostile bytes
-            ledger.drop(name, _reason(error))
-            continue
-        finally:
-            if progress:
-                progress(done, len(files))
-        if not kept:
-            pixels = np.empty((len(files), *image.shape), np.uint8)
-        if image.shape[1:] != pixels.shape[2:]:
+    def probe(self) -> tuple[int, ...]:
+        """The shape of the first image that can be read, with three channels if one of some others has three."""
+        channels = [1]
+        for number in range(len(self.listing)):
+            try:
+                image, _ = _decode(self.listing.open(number), self._size)
+            except Exception:  # decoders raise anything on hostile bytes; named when all are read
+                continue
+            self.shape, self._model = image.shape, self.name(number)
+            break
+        if self.shape is None:
+            return (1, 1, 1)
+        for number in range(0, len(self.listing), max(1, len(self.listing) // _PROBED)):
+            with suppress(Exception):
+                channels.append(len(_decode(self.listing.open(number), self._size)[0]))
+        self.shape = (max(len(image), *channels), *self.shape[1:])
+        return self.shape
+
+    def name(self, number: int) -> str:
+        """Of a file, as text."""
+        return printable(self.listing.names[number])
+
+    def everything(self, ledger: Ledger, progress: Progress | None) -> tuple[NDArray[np.uint8], list[int]]:
+        """All readable images in one array, written in place so that memory holds each of them once."""
+        pixels, kept = np.empty((len(self.listing), *(self.shape or (1, 0, 0))), np.uint8), list[int]()
+        for number in range(len(self.listing)):
+            try:
+                image, said = _decode(self.listing.open(number), self._size)
+            except Exception as error:  # decoders raise anything on hostile bytes
+                ledger.drop(self.name(number), _reason(error))
+                continue
+            finally:
+                if progress:
+                    progress(number + 1, len(self.listing))
+            self._compare(number, image)
+            if len(image) > pixels.shape[1]:
+                pixels = np.repeat(pixels, len(image), axis=1)
+            pixels[len(kept)] = image  # a grey image fills all three channels
+            kept.append(number)
+            self._remarks.update(said)
+        return pixels[: len(kept)], kept
+
+    def one(self, number: int) -> NDArray[np.uint8]:
+        """One image in the shape of all."""
+        assert self.shape is not None
+        image, _ = _decode(self.listing.open(number), self._size)
+        self._compare(number, image)
+        if len(image) > self.shape[0]:
+            raise ValueError("coloured among grey images")
+        return np.broadcast_to(image, self.shape)
+
+    def _compare(self, number: int, image: NDArray[np.uint8]) -> None:
+        assert self.shape is not None
+        if image.shape[1:] != self.shape[1:]:
             raise DataError(
-                f"{name} is {image.shape[2]} x {image.shape[1]} pixels, {printable(kept[0].relative_to(root))} is "
-                f"{pixels.shape[3]} x {pixels.shape[2]}: image_size=32 makes all of them 32 x 32."
+                f"{self.name(number)} is {image.shape[2]} x {image.shape[1]} pixels, {self._model} is "
+                f"{self.shape[2]} x {self.shape[1]}: image_size=32 makes all of them 32 x 32."
             )
-        if len(image) > pixels.shape[1]:
-            pixels = np.repeat(pixels, len(image), axis=1)
-        pixels[len(kept)] = image  # a grey image fills all three channels
-        kept.append(file)
-        remarks.update(said)
-    return pixels[: len(kept)], kept
 
 
-def _decode(path: Path, image_size: int | None) -> tuple[NDArray[np.uint8], list[str]]:
+class _Careful:
+    """Images when they are asked for; one that is damaged and to be skipped has the next readable one in its place."""
+
+    def __init__(self, decoder: _Decoder, ledger: Ledger) -> None:
+        self._decoder, self._ledger, self._bad = decoder, ledger, set[int]()
+
+    def __call__(self, number: int) -> NDArray[np.uint8]:
+        count = len(self._decoder.listing)
+        for other in range(number, number + count):
+            try:
+                return self._decoder.one(other % count)
+            except DataError:
+                raise
+            except Exception as error:  # decoders raise anything on hostile bytes
+                if other % count not in self._bad:
+                    self._ledger.drop(self._decoder.name(other % count), _reason(error))
+                    self._bad.add(other % count)
+        raise DataError(f"None of the {count:,} images can be read; the first is {self._decoder.name(0)}.")
+
+
+def _decode(file: str | io.BytesIO, image_size: int | None) -> tuple[NDArray[np.uint8], list[str]]:
     """One image as (1 or 3, height, width), and what had to be done to it."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("not a regular file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks about size and metadata; size is checked here
-        with Image.open(path, formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are read")
-            said = [_ANIMATED] if getattr(image, "n_frames", 1) > 1 else []
-            upright = _eight_bits(ImageOps.exif_transpose(image), said)
-        if image_size is not None:
-            upright = ImageOps.fit(upright, (image_size, image_size), Image.Resampling.LANCZOS)
+        with Image.open(file, formats=_FORMATS) as image:
+            return pixels_of(image, image_size)
+
+
+def pixels_of(image: Image, image_size: int | None) -> tuple[NDArray[np.uint8], list[str]]:
+    """An opened image as (1 or 3, height, width), and what had to be done to it."""
+    from PIL import Image as Images
+    from PIL import ImageOps
+
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are read")
+    said = [_ANIMATED] if getattr(image, "n_frames", 1) > 1 else []
+    upright = _eight_bits(ImageOps.exif_transpose(image), said)
+    if image_size is not None:
+        upright = ImageOps.fit(upright, (image_size, image_size), Images.Resampling.LANCZOS)
     array = np.asarray(upright)
     return (array[None] if array.ndim == 2 else array.transpose(2, 0, 1)), said
 
@@ -161,4 +214,4 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):
         return "not an image that can be read, or an empty file"
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

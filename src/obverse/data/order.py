@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import count as counting
 
 import torch
 from torch import Tensor
 
+from obverse.data.augment import Augmentation, augmentations, augmented
 from obverse.data.dataset import Batch, Dataset
-from obverse.ground import noise
+from obverse.data.rows import release, shuffled
 from obverse.ground.errors import InvalidArgument
 
 
@@ -42,17 +44,25 @@ def order(count: int, batch: int, *, seed: int, step: int) -> Tensor:
             raise InvalidArgument(f"order needs {name} >= {least}, got {value}.")
     start, stop = step * batch, (step + 1) * batch
     epochs = range(start // count, (stop - 1) // count + 1)
-    return torch.cat([_epoch(count, seed, e)[max(start - e * count, 0) : stop - e * count] for e in epochs])
+    return torch.cat([_epoch(count, seed, e)[max(start - e * count, 0) : stop - e * count].long() for e in epochs])
 
 
 def batches(
-    dataset: Dataset, batch: int, *, seed: int, start: int = 0, rank: int = 0, processes: int = 1
+    dataset: Dataset,
+    batch: int,
+    *,
+    seed: int,
+    start: int = 0,
+    rank: int = 0,
+    processes: int = 1,
+    augment: str = "none",
 ) -> Iterator[Batch]:
     """The batches of steps start, start + 1, ... without end.
 
     Args:     dataset: what to draw from.
               batch: samples a step over all processes; a multiple of `processes`.
               seed, start: any whole number; the first step, >= 0.
+              augment: what images go through, such as flip or flip+crop:pixels=2.
               rank, processes: this process's part of each batch is its rows rank, rank + processes, ...
     Raises:   InvalidArgument for numbers outside those ranges.
     Warns:    when a batch is larger than the data set, since it then holds samples twice.
@@ -72,14 +82,27 @@ def batches(
         warnings.warn(
             f"A batch of {batch} holds the {len(dataset)} samples of {dataset.name} more than once.", stacklevel=2
         )
-    return _batches(dataset, batch, seed, start, torch.arange(rank, batch, processes))
+    made, members = _batches(dataset, batch, seed, start, torch.arange(rank, batch, processes)), augmentations(augment)
+    if members and len(dataset.shape) != 3:
+        raise InvalidArgument(f"augment is for images (C, H, W), got {augment!r} for {dataset.shape} (augment='none').")
+    if members:
+        made = (_changed(batch, members, seed) for batch in made)
+    return made
 
 
 def _batches(dataset: Dataset, batch: int, seed: int, start: int, rows: Tensor) -> Iterator[Batch]:
+    count = len(dataset)
     for step in counting(start):
-        yield dataset.rows(order(len(dataset), batch, seed=seed, step=step)[rows], step=step, rows=rows)
+        first, last = step * batch, (step + 1) * batch - 1
+        if first % count == 0 or first // count < last // count:  # an epoch is shuffled, which takes memory too
+            release(dataset.values)
+        yield dataset.rows(order(count, batch, seed=seed, step=step)[rows], step=step, rows=rows)
+
+
+def _changed(batch: Batch, members: tuple[Augmentation, ...], seed: int) -> Batch:
+    return replace(batch, x=augmented(batch.x, members, seed=seed, step=batch.step, samples=batch.index))
 
 
 @lru_cache(maxsize=2)  # a batch across an epoch's end needs two
 def _epoch(count: int, seed: int, epoch: int) -> Tensor:
-    return noise.permutation(count, seed=seed, purpose="order", step=epoch)
+    return shuffled(count, seed=seed, purpose="order", step=epoch)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from obverse.data.rows import Rows, chunks
 from obverse.ground.errors import InvalidArgument
 
 
@@ -53,22 +55,18 @@ class Scaling:
         return cls(shift=(low + half,), scale=(half or 1.0,))
 
     @classmethod
-    def standard(cls, values: Tensor) -> Self:
-        """The map to mean 0 and standard deviation 1 along axis 1; what is constant becomes 0.
+    def standard(cls, values: Tensor | Rows) -> Self:
+        """The map to mean 0 and standard deviation 1 along axis 1, in one pass; what is constant becomes 0.
 
         Args:     values: finite; (N, columns) or (N, channels, ...).
         Example:
             >>> Scaling.standard(torch.tensor([[1.0, 0.1], [3.0, 0.1]], dtype=torch.float64))
             Scaling(shift=(2.0, 0.1), scale=(1.0, 1.0), constant=(1,))
         """
-        columns = values.double().transpose(0, 1).flatten(1)
-        low, high = columns.aminmax(dim=1)
-        # relative to the largest number, so that 1e200 has a square, and a constant, being 1 now, is its own mean
-        peak = torch.maximum(low.abs(), high.abs())
-        unit = columns / peak.where(peak > 0, 1)[:, None]
-        mean, deviation = unit.mean(1) * peak, unit.std(1, correction=0) * peak
-        scale = deviation.where(deviation > 0, 1)
-        constant = (low == high).nonzero()[:, 0]
+        moments = functools.reduce(_Moments.with_more, map(_Moments.of, chunks(values)))
+        constant = (moments.low == moments.high).nonzero()[:, 0]
+        mean = moments.mean.where(moments.low != moments.high, moments.low)
+        scale = moments.deviation.where((moments.deviation > 0) & (moments.low != moments.high), 1)
         return cls(tuple(mean.tolist()), tuple(scale.tolist()), tuple(constant.tolist()))
 
     def apply(self, raw: Tensor) -> Tensor:
@@ -121,3 +119,36 @@ class Scaling:
             )
         axis = (-1, *(1,) * (values.ndim - 2))
         return shift.reshape(axis), scale.reshape(axis)
+
+
+class _Moments(NamedTuple):
+    """Of each column of some rows: how many, the least, the largest, the mean, the standard deviation."""
+
+    samples: int
+    low: Tensor
+    high: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> _Moments:
+        columns = values.double().transpose(0, 1).flatten(1)
+        low, high = columns.aminmax(dim=1)
+        # relative to the largest number, so that 1e200 has a square
+        peak = torch.maximum(low.abs(), high.abs())
+        unit = columns / peak.where(peak > 0, 1)[:, None]
+        return cls(columns.shape[1], low, high, unit.mean(1) * peak, unit.std(1, correction=0) * peak)
+
+    def with_more(self, more: _Moments) -> _Moments:
+        """Of both together; Chan, Golub & LeVeque (1979), with roots in place of squares."""
+        samples = self.samples + more.samples
+        mine, theirs = self.samples / samples, more.samples / samples
+        deviation = torch.hypot(self.deviation * math.sqrt(mine), more.deviation * math.sqrt(theirs))
+        apart = (more.mean - self.mean) * math.sqrt(mine * theirs)
+        return _Moments(
+            samples,
+            torch.minimum(self.low, more.low),
+            torch.maximum(self.high, more.high),
+            self.mean * mine + more.mean * theirs,
+            torch.hypot(deviation, apart),
+        )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from obverse.data.arrays import from_array, read_idx, read_npy, read_npz
-from obverse.data.damage import printable
+from obverse.data import generated
+from obverse.data.arrays import from_array, read_idx, read_npy, read_npz, read_safetensors
+from obverse.data.arrow import read_arrow, read_parquet
+from obverse.data.cells import read_mixed
+from obverse.data.damage import Ledger, printable
 from obverse.data.dataset import Dataset
-from obverse.data.images import read_folder
-from obverse.data.tables import read_csv, read_parquet
+from obverse.data.hub import is_saved, read_saved
+from obverse.data.images import SUFFIXES, read_images
+from obverse.data.listing import ARCHIVES, Archives, Folder
+from obverse.data.rows import Turned
+from obverse.data.scaling import Scaling
+from obverse.data.signals import SERIES, SOUNDS, read_signals
+from obverse.data.tables import read_csv
 from obverse.ground import extras
 from obverse.ground.errors import DataError, InvalidArgument, UnknownName
 
@@ -27,6 +36,9 @@ def load(
     damaged: str = "refuse",
     image_size: int | None = None,
     label: str | None = None,
+    columns: str = "numbers",
+    length: int | None = None,
+    points: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Data from a name or a path.
@@ -35,9 +47,15 @@ def load(
     |----------------------------------------------|------------------------------------------------------------|
     | digits                                       | 1,797 grey images of 8 x 8, 10 classes (scikit-learn)      |
     | fashion-mnist, or a folder of its files      | 60,000 grey images of 28 x 28, 10 classes                  |
+    | two-moons, 8-gaussians, s-curve              | 10,000 points of the plane                                 |
+    | wine                                         | 178 rows of 13 measurements, 3 classes (scikit-learn)      |
+    | mnist1d                                      | 4,000 signals of length 40, 10 classes (mnist1d)           |
     | a folder of images                           | images; with subfolders, one class each                    |
-    | .npy, .npz, IDX (also .gz)                   | images, vectors or arrays, by the table in `data.arrays`   |
-    | .csv, .tsv, .parquet                         | a table of numbers, each column standardised               |
+    | a folder of .wav, .flac, .npy or .npz        | sounds, series, clouds, by the table in `data.signals`     |
+    | .tar, .zip, a folder of them                 | the same, read in place; classes also from .cls and .json  |
+    | a folder that `datasets` saved               | its images, or its table of numbers                        |
+    | .npy, .npz, .safetensors, IDX (also .gz)     | images, vectors or arrays, by the table in `data.arrays`   |
+    | .csv, .tsv, .parquet, .arrow, .feather       | a table of numbers, each column standardised               |
 
     A folder called "digits" is written "./digits". Nothing is ever unpickled.
 
@@ -46,8 +64,13 @@ def load(
                 leave it out, count it, and list it in `Dataset.damage`.
               image_size: for a folder of images: scale the shorter side to so many pixels and crop the centre.
               label: the column of a table or the key of a .npz that holds the class.
-              progress: for a folder of images: called with (files read, files in all) after each file.
-    Returns:  everything in memory, in raw units, with the scaling that its batches go through.
+              columns: "numbers" refuses words and missing values of a table; "mixed" learns them too, words as
+                columns of 0 and 1, "ordinal" as their rank (see `data.mixed`).
+              length: for a folder of sounds or series: how many steps each is cut or padded to; for an array of
+                signals: how long they are, so that (N, length, C) is told from (N, C, length).
+              points: for a folder of point clouds: how many points are drawn of each.
+              progress: for a folder: called with (files read, files in all) after each file.
+    Returns:  samples in raw units, in memory or where they lie, with the scaling that their batches go through.
     Raises:   DataError naming file, row and reason; UnknownName for a name or path that does not exist;
               InvalidArgument for an option that the source has no use for; MissingExtra for digits or Parquet.
     Example:
@@ -56,20 +79,46 @@ def load(
         (1797, (1, 8, 8), 10)
     """
     path, kind = Path(source), _kind(source)
-    if image_size is not None and (kind != "folder" or image_size < 1):
+    if image_size is not None and (kind not in ("folder", "saved", *ARCHIVES) or image_size < 1):
         raise InvalidArgument(f"image_size is pixels >= 1, for a folder of images; got {image_size} for {source}.")
-    if label is not None and kind not in (".npz", *_TABLES):
+    if label is not None and kind not in (".npz", ".safetensors", "saved", *_TABLES):
         raise InvalidArgument(f"label is a column of a table or a key of a .npz; got {label!r} for {source}.")
-    if kind in _NAMES:
-        return _NAMES[kind](damaged)
+    if columns not in ("numbers", "mixed", "ordinal") or (columns != "numbers" and kind not in _TABLES):
+        raise InvalidArgument(f"columns is numbers, or of a table mixed or ordinal; got {columns!r} for {source}.")
+    for word, number in (("length", length), ("points", points)):
+        if number is not None and (
+            number < 1 or kind not in ("folder", *ARCHIVES, *(_AXES if word == "length" else ()))
+        ):
+            raise InvalidArgument(
+                f"{word} is >= 1, for a folder of sounds, series or clouds; got {number} for {source}."
+            )
+    if kind in _MADE:
+        return _MADE[kind]()
+    if kind in _SHIPPED:
+        return _SHIPPED[kind](damaged)
+    if kind in _TABLES and columns != "numbers":
+        return read_mixed(path, damaged, label, columns == "ordinal")
     if kind in _TABLES:
         return _TABLES[kind](path, damaged, label)
-    if kind == "folder":
-        return read_folder(path, damaged, image_size, progress)
+    if kind == "saved":
+        return read_saved(path, damaged, image_size, label, progress)
+    if kind in ("folder", *ARCHIVES):
+        shards = [path] if kind in ARCHIVES else _shards(path)
+        for suffixes in (SOUNDS, SERIES) if length or points else (SUFFIXES, SOUNDS, SERIES):
+            ledger = Ledger(damaged)
+            listing = Archives(shards, suffixes, ledger) if shards else Folder(path, suffixes, ledger)
+            if len(listing) and suffixes is SUFFIXES:
+                return read_images(path, listing, ledger, image_size, progress)
+            if len(listing):
+                return read_signals(path, listing, ledger, length, points, progress)
+        kinds = " ".join((*SUFFIXES, *SOUNDS, *SERIES))
+        ledger.require_samples(0, f"{printable(path)} (as a folder of {kinds})")
     if kind == ".npz":
-        return read_npz(path, damaged, label)
+        return _along(read_npz(path, damaged, label), length)
+    if kind == ".safetensors":
+        return _along(read_safetensors(path, damaged, label), length)
     if kind == ".npy":
-        return read_npy(path, damaged)
+        return _along(read_npy(path, damaged), length)
     return read_idx(_idx_in(path) or path, printable(path.resolve().name), damaged)
 
 
@@ -81,15 +130,32 @@ def _kind(source: str | Path) -> str:
     if not path.exists():
         raise UnknownName("data set or path", printable(path), _NAMES)
     if path.is_dir():
-        return "idx" if _idx_in(path) else "folder"
-    if path.suffix.lower() in (".npy", ".npz", *_TABLES):
+        return "saved" if is_saved(path) else "idx" if _idx_in(path) else "folder"
+    if path.suffix.lower() in (".npy", ".npz", ".safetensors", *_TABLES, *ARCHIVES):
         return path.suffix.lower()
     if "idx" in path.name or path.name.endswith("ubyte"):
         return "idx"
     raise DataError(
-        f"{printable(path)} is not a kind of file that is read here: a folder of images, .npy, .npz, IDX "
-        f"(a name with 'idx', also .gz), {', '.join(_TABLES)}."
+        f"{printable(path)} is not a kind of file that is read here: a folder of images, sounds or arrays, "
+        f"{', '.join((*_AXES, *_TABLES, *ARCHIVES))}, IDX (a name with 'idx', also .gz)."
     )
+
+
+def _along(data: Dataset, length: int | None) -> Dataset:
+    """An array of signals with time last, whose length is known."""
+    if length is None or (len(data.shape) == 2 and data.shape[1] == length):
+        return data
+    if len(data.shape) != 2 or data.shape[0] != length:
+        raise InvalidArgument(
+            f"length is that of signals (N, C, length) or (N, length, C); got {length} for {data.shape}."
+        )
+    values = Turned(data.values)
+    return replace(data, values=values, scaling=Scaling.standard(values))
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The archives in a folder, in the order of their names."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in ARCHIVES and file.is_file())
 
 
 def _idx_in(folder: Path) -> Path | None:
@@ -113,5 +179,14 @@ def _fashion_mnist(damaged: str) -> Dataset:
     return read_idx(images, "fashion-mnist", damaged, _GARMENTS)
 
 
-_NAMES = {"digits": _digits, "fashion-mnist": _fashion_mnist}
-_TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet}
+_AXES = (".npy", ".npz", ".safetensors")
+_MADE = {
+    "two-moons": generated.two_moons,
+    "8-gaussians": generated.eight_gaussians,
+    "s-curve": generated.s_curve,
+    "wine": generated.wine,
+    "mnist1d": generated.signals,
+}
+_SHIPPED = {"digits": _digits, "fashion-mnist": _fashion_mnist}
+_NAMES = (*_SHIPPED, *_MADE)
+_TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".arrow": read_arrow, ".feather": read_arrow}

@@ -1,0 +1,131 @@
+"""Tables of Apache Arrow: Parquet files are unpacked column by column, Arrow files are mapped."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from obverse.data.damage import Ledger, decoding, finite_rows, printable
+from obverse.data.dataset import Dataset
+from obverse.data.rows import MAPPED, Part, Rows
+from obverse.data.tables import label_place, not_a_number, table_of
+from obverse.ground import extras
+from obverse.ground.errors import DataError
+
+
+def read_parquet(path: Path, damaged: str, label: str | None) -> Dataset:
+    """A Parquet file; needs pyarrow."""
+    parquet = extras.load("pyarrow.parquet", extra="data")
+    ledger, where = Ledger(damaged), printable(path)
+    with decoding(where), parquet.ParquetFile(path) as file:
+        names, kinds = file.schema_arrow.names, file.schema_arrow.types
+        at = label_place(where, names, label)
+        values = np.empty((file.metadata.num_rows, len(names) - (at is not None)), _widest(kinds, at))
+        labels = [] if at is None else file.read([names[at]]).column(0).to_pylist()
+        for place, name in enumerate(name for place, name in enumerate(names) if place != at):
+            row = 0
+            for group in range(file.num_row_groups):  # one column of one group at a time, which bounds what is unpacked
+                numbers = _numbers(where, name, file.read_row_group(group, [name]).column(0))
+                values[row : row + len(numbers), place] = numbers
+                row += len(numbers)
+    return table_of_arrow(path, names, at, values, labels, ledger)
+
+
+def read_arrow(path: Path, damaged: str, label: str | None) -> Dataset:
+    """An Arrow file (.arrow, .feather); its columns are mapped if it is large and not compressed. Needs pyarrow."""
+    ipc, arrow = extras.load("pyarrow.ipc", extra="data"), extras.load("pyarrow", extra="data")
+    ledger, where = Ledger(damaged), printable(path)
+    with decoding(where), path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        source = arrow.BufferReader(arrow.py_buffer(mapped))
+        try:
+            table = ipc.open_file(source).read_all()
+        except arrow.ArrowInvalid:  # datasets and others write the format without a table of contents
+            source.seek(0)
+            table = ipc.open_stream(source).read_all()
+        names = table.column_names
+        at = label_place(where, names, label)
+        labels = [] if at is None else table.column(at).to_pylist()
+        rows = Columns(where, table if at is None else table.remove_column(at))
+        rows.mapped = mapped
+        values: Any = rows if path.stat().st_size > MAPPED else rows[:].numpy()
+    return table_of_arrow(path, names, at, values, labels, ledger)
+
+
+class Columns(Rows):
+    """Rows of an Arrow table, whose columns stay where they are."""
+
+    def __init__(self, where: str, table: Any) -> None:
+        self.shape = (table.num_rows, table.num_columns)
+        self._dtype = _widest(table.schema.types, None)
+        pieces = table.to_batches()
+        self._starts = np.cumsum([0, *map(len, pieces)])
+        self._pieces = [
+            [_numbers(where, *named) for named in zip(table.column_names, piece.columns, strict=True)]
+            for piece in pieces
+        ]
+
+    def take(self, index: Tensor) -> Tensor:
+        """See `Rows`."""
+        wanted = index.numpy()
+        values = np.empty((len(wanted), self.shape[1]), self._dtype)
+        owner = self._starts.searchsorted(wanted, "right") - 1
+        for piece in np.unique(owner).tolist():
+            mine = np.flatnonzero(owner == piece)
+            local = wanted[mine] - self._starts[piece]
+            for place, column in enumerate(self._pieces[piece]):
+                values[mine, place] = column[local]
+        return torch.from_numpy(values)
+
+
+def table_of_arrow(
+    path: Path, names: list[str], at: int | None, values: Any, labels: list[Any], ledger: Ledger
+) -> Dataset:
+    """Rows with a missing or infinite number, or without a class, are damaged."""
+    where = printable(path)
+    keep = finite_rows(values, ledger, where, [name for place, name in enumerate(names) if place != at])
+    for row, value in enumerate(labels):
+        if value is None and keep[row]:
+            keep[row] = False
+            ledger.drop(f"{where} row {row}", f"no class in column {names[at or 0]!r}")
+    words = [str(value) for value, kept in zip(labels, keep, strict=bool(labels)) if kept]
+    if isinstance(values, np.ndarray):
+        rows: Tensor | Rows = torch.from_numpy(values if keep.all() else values[keep])
+    else:
+        rows = values if keep.all() else Part(values, torch.from_numpy(np.flatnonzero(keep)))
+    return table_of(path, names, at, rows, words, ledger)
+
+
+def _widest(kinds: list[Any], at: int | None) -> np.dtype[Any]:
+    """float32 if that holds every number of these columns of Arrow, else float64."""
+    types = extras.load("pyarrow.types", extra="data")
+    small: tuple[Any, ...] = (
+        types.is_boolean,
+        types.is_int8,
+        types.is_uint8,
+        types.is_int16,
+        types.is_uint16,
+        types.is_float16,
+    )
+    small = (*small, types.is_float32)
+    fits = all(any(test(kind) for test in small) for place, kind in enumerate(kinds) if place != at)
+    return np.dtype(np.float32 if fits else np.float64)
+
+
+def _numbers(where: str, name: str, column: Any) -> NDArray[Any]:
+    """One column of Arrow as numbers; a missing value is NaN."""
+    types = extras.load("pyarrow.types", extra="data")
+    kind = column.type
+    if not any(test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)):
+        first = next((value for value in column.to_pylist() if value is not None), None)
+        raise DataError(f"{where}: {not_a_number(name, repr(first))}.")
+    if not types.is_floating(kind):
+        column = (column.cast("uint8") if types.is_boolean(kind) else column).cast("float64", safe=False)
+    numbers: NDArray[Any] = column.to_numpy(**({} if hasattr(column, "chunks") else {"zero_copy_only": False}))
+    return numbers

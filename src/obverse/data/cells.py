@@ -1,0 +1,93 @@
+"""Mixed tables from files and from memory; `data.mixed` says how they become numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from obverse.data.damage import Ledger, decoding, printable
+from obverse.data.dataset import Dataset, encode
+from obverse.data.mixed import Schema, is_missing
+from obverse.data.scaling import Scaling
+from obverse.data.tables import label_place, lines_of
+from obverse.ground import extras
+from obverse.ground.errors import DataError
+
+
+def read_mixed(path: Path, damaged: str, label: str | None, ordinal: bool) -> Dataset:
+    """A table of numbers, categories and missing values; see `data.mixed`."""
+    ledger, where = Ledger(damaged), printable(path)
+    names, cells = _cells_of_csv(path, ledger) if path.suffix in (".csv", ".tsv") else _cells_of_arrow(path)
+    at = label_place(where, names, label)
+    columns = dict(zip(names, cells, strict=True))
+    words = None if at is None else [None if is_missing(cell) else str(cell).strip() for cell in columns.pop(names[at])]
+    if words is not None and None in words:
+        for row, word in enumerate(words):
+            if word is None:
+                ledger.drop(f"{where} row {row}", f"no class in column {names[at or 0]!r}")
+        keep = [row for row, word in enumerate(words) if word is not None]
+        columns = {name: [values[row] for row in keep] for name, values in columns.items()}
+        words = [words[row] for row in keep]
+    return from_columns(columns, words, name=printable(path.name), where=where, ordinal=ordinal, ledger=ledger)
+
+
+def from_columns(
+    columns: Mapping[str, Sequence[Any]],
+    labels: Sequence[Any] | None = None,
+    *,
+    name: str = "table",
+    where: str = "",
+    ordinal: bool = False,
+    ledger: Ledger | None = None,
+) -> Dataset:
+    """A data set from a table in memory with numbers, categories and missing values, such as a DataFrame.
+
+    Args:     columns: by name; `{name: frame[name] for name in frame}` of a DataFrame.
+              labels: classes; (N).
+              name, where: what to call it, and in messages.
+              ordinal: ranks in place of a column of 0 and 1 for every word.
+    Returns:  a data set whose `schema` brings samples back: `data.schema.decode(data.scaling.undo(x).numpy())`.
+    Raises:   DataError for text, naming the column.
+    Example:
+        >>> data = from_columns({"sex": ["f", "m", "m"], "age": [3.5, None, 5]})
+        >>> data.columns, data.shape
+        (('sex=f', 'sex=m', 'age', 'age is missing'), (4,))
+    """
+    ledger = ledger or Ledger("refuse")
+    if not columns:
+        raise DataError(f"{where or name} has no column to learn from besides the class.")
+    ledger.require_samples(len(next(iter(columns.values()))), where or name)
+    schema = Schema.of(columns, where or name, ordinal)
+    values = torch.from_numpy(schema.encode(columns))
+    numbers, classes = (None, ()) if labels is None else encode(map(str, labels))
+    holes = sum(field.missing or "" in field.levels for field in schema.fields)
+    notes = (f"{holes} columns with missing values, which are learnt too",) if holes else ()
+    entries, scaling = tuple(ledger.entries), Scaling.standard(values)
+    return Dataset(name, values, numbers, classes, scaling, entries, schema.names, notes=notes, schema=schema)
+
+
+def _cells_of_csv(path: Path, ledger: Ledger) -> tuple[list[str], list[list[str]]]:
+    where = printable(path)
+    with decoding(where), path.open(newline="", encoding="utf-8-sig") as file:
+        lines = list(lines_of(file))
+    if not lines:
+        raise DataError(f"{where} is empty: there is not a single line.")
+    names = [cell.strip() for cell in lines[0][1]]
+    rows = []
+    for number, cells in lines[1:]:
+        if len(cells) == len(names):
+            rows.append(cells)
+        else:
+            ledger.drop(f"{where} line {number}", f"{len(cells)} cells, but the first line has {len(names)}")
+    ledger.require_samples(len(rows), where)
+    return names, [list(column) for column in zip(*rows, strict=True)]
+
+
+def _cells_of_arrow(path: Path) -> tuple[list[str], list[list[Any]]]:
+    parquet, feather = extras.load("pyarrow.parquet", extra="data"), extras.load("pyarrow.feather", extra="data")
+    with decoding(printable(path)):
+        table = parquet.read_table(path, partitioning=None) if path.suffix == ".parquet" else feather.read_table(path)
+        return table.column_names, [column.to_pylist() for column in table.columns]

@@ -1,0 +1,171 @@
+"""Mixed tables: numbers, categories and missing values as columns of numbers, and exactly back.
+
+| column                | becomes                                               | comes back                    |
+|-----------------------|-------------------------------------------------------|-------------------------------|
+| numbers               | itself                                                | itself                        |
+| whole numbers         | itself                                                | the nearest whole number      |
+| words, true and false | a column of 0 and 1 each, or their rank ("ordinal")   | the largest, or nearest       |
+| numbers, some missing | the mean in their place, and a column that is 1 there | nothing where that is > 1/2   |
+| words, some missing   | nothing is a word too                                 | nothing                       |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obverse.ground.errors import DataError
+
+MAX_LEVELS = 64  # more different words are text
+_MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
+Cell = str | float | int | bool | None
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column as its owner knows it.
+
+    Args:     name: its name.
+              kind: "number", "whole", "one-hot" or "ordinal".
+              levels: a category's words, "" for nothing.
+              missing: whether a number may be missing.
+    """
+
+    name: str
+    kind: str
+    levels: tuple[str, ...] = ()
+    missing: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its columns of numbers are called."""
+        if self.kind == "one-hot":
+            return tuple(f"{self.name}={level}" for level in self.levels)
+        return (self.name, f"{self.name} is missing") if self.missing else (self.name,)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """How a mixed table becomes numbers; kept with a model, so that its samples can come back as a table.
+
+    Args:     fields: the columns in order.
+    Example:
+        >>> cells = {"sex": ["f", "m", None], "age": [3, None, 5]}
+        >>> schema = Schema.of(cells)
+        >>> schema.names
+        ('sex=', 'sex=f', 'sex=m', 'age', 'age is missing')
+        >>> schema.decode(schema.encode(cells)) == cells
+        True
+    """
+
+    fields: tuple[Field, ...]
+
+    @classmethod
+    def of(cls, cells: Mapping[str, Sequence[Cell]], where: str = "table", ordinal: bool = False) -> Self:
+        """The schema of a table.
+
+        Args:     cells: for every column its values; NaN, None and words such as NA are missing.
+                  ordinal: give categories their rank in the order of their words in place of a column each.
+        Raises:   DataError naming the column that is text, or of which nothing is there.
+        """
+        return cls(tuple(_field(where, name, values, ordinal) for name, values in cells.items()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns of numbers are called."""
+        return tuple(name for field in self.fields for name in field.names)
+
+    def encode(self, cells: Mapping[str, Sequence[Cell]]) -> NDArray[np.float64]:
+        """A table as numbers; (N, columns).
+
+        Raises:   DataError for a word that the schema does not know.
+        """
+        return np.concatenate([_encode(field, cells[field.name]) for field in self.fields], axis=1)
+
+    def decode(self, numbers: NDArray[Any]) -> dict[str, list[Cell]]:
+        """Numbers as the nearest table: for every column its values, None where missing."""
+        ends = np.cumsum([len(field.names) for field in self.fields])[:-1]
+        parts = np.split(np.asarray(numbers, np.float64), ends, axis=1)
+        return {field.name: _decode(field, part) for field, part in zip(self.fields, parts, strict=True)}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Plain values, for a JSON file."""
+        return [{**asdict(field), "levels": list(field.levels)} for field in self.fields]
+
+    @classmethod
+    def from_json(cls, fields: Sequence[Mapping[str, Any]]) -> Self:
+        """The schema that wrote this."""
+        return cls(tuple(Field(**{**field, "levels": tuple(field["levels"])}) for field in fields))
+
+
+def _field(where: str, name: str, values: Sequence[Cell], ordinal: bool) -> Field:
+    there = [value for value in values if not is_missing(value)]
+    if not there:
+        raise DataError(f"{where}: nothing is there in column {name!r}; drop the column.")
+    missing = len(there) < len(values)
+    numbers = [_as_number(value) for value in there]
+    if None not in numbers:
+        endless = next((number for number in numbers if number is not None and math.isinf(number)), None)
+        if endless is not None:
+            raise DataError(f"{where}: column {name!r} holds {endless}; leave those rows out, or write NA.")
+        whole = all(number is not None and number.is_integer() for number in numbers)
+        return Field(name, "whole" if whole else "number", missing=missing)
+    levels = sorted({_word(value) for value in there})
+    if len(levels) > MAX_LEVELS:
+        raise DataError(
+            f"{where}: column {name!r} holds {len(levels)} different words such as {levels[0]!r}; more than "
+            f"{MAX_LEVELS} are text, which is not learnt from: drop the column, or put its words into fewer groups."
+        )
+    return Field(name, "ordinal" if ordinal else "one-hot", ("", *levels) if missing else tuple(levels))
+
+
+def _encode(field: Field, values: Sequence[Cell]) -> NDArray[np.float64]:
+    if field.levels:
+        place = {level: number for number, level in enumerate(field.levels)}
+        words = ["" if is_missing(value) else _word(value) for value in values]
+        strange = next((word for word in words if word not in place), None)
+        if strange is not None:
+            raise DataError(f"column {field.name!r} holds {strange!r}; known: {', '.join(field.levels)}.")
+        ranks = np.array([place[word] for word in words])
+        return np.eye(len(field.levels))[ranks] if field.kind == "one-hot" else ranks[:, None].astype(np.float64)
+    numbers = np.array([math.nan if is_missing(value) else _as_number(value) for value in values], np.float64)
+    if not field.missing:
+        return numbers[:, None]
+    absent = np.isnan(numbers)
+    numbers[absent] = numbers[~absent].mean() if not absent.all() else 0.0
+    return np.stack([numbers, absent.astype(np.float64)], 1)
+
+
+def _decode(field: Field, part: NDArray[np.float64]) -> list[Cell]:
+    if field.levels:
+        ranks = part.argmax(1) if field.kind == "one-hot" else part[:, 0].round().clip(0, len(field.levels) - 1)
+        return [field.levels[int(rank)] or None for rank in ranks]
+    numbers = part[:, 0].round().astype(object) if field.kind == "whole" else part[:, 0].astype(object)
+    found: list[Cell] = [int(number) if field.kind == "whole" else float(number) for number in numbers]
+    return [None if field.missing and row[1] > 0.5 else value for value, row in zip(found, part, strict=True)]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: None, NaN, or a word that means it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return isinstance(value, str) and value.strip().casefold() in _MISSING
+
+
+def _as_number(value: Any) -> float | None:
+    """A number, or None for a word; true and false are words."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, str) and "_" in value):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _word(value: Any) -> str:
+    return str(value).strip()

@@ -194,6 +194,46 @@ def test_pruning_never_deletes_the_newest_that_is_whole(tmp_path: Path) -> None:
         checkpoint.prune(tmp_path, keep=0)
 
 
+def kept(folder: Path) -> list[int]:
+    return sorted(int(path.name[-1]) for path in folder.iterdir())
+
+
+def test_pruning_keeps_the_newest_and_those_with_the_lowest_score(tmp_path: Path) -> None:
+    for step, score in enumerate([0.3, 0.1, 0.5, None, 0.2, 0.4], 1):
+        checkpoint.save(tmp_path, step, groups(step), {} if score is None else {checkpoint.SCORE: score})
+    checkpoint.prune(tmp_path, keep=2, best=2)
+    assert kept(tmp_path) == [2, 5, 6]
+    assert checkpoint.best(tmp_path) == tmp_path / "step-00000002"
+    checkpoint.prune(tmp_path, keep=1, best=1)
+    assert kept(tmp_path) == [2, 6]
+    checkpoint.prune(tmp_path, keep=1)
+    assert kept(tmp_path) == [6]
+    with pytest.raises(InvalidArgument, match="best"):
+        checkpoint.prune(tmp_path, keep=1, best=-1)
+
+
+def test_the_best_one_is_deleted_only_when_a_better_one_has_been_read_back(tmp_path: Path) -> None:
+    for step, score in ((1, 0.2), (2, 0.3), (3, 0.1)):
+        checkpoint.save(tmp_path, step, groups(step), {checkpoint.SCORE: score})
+    data = bytearray((tmp_path / "step-00000003" / "net.safetensors").read_bytes())
+    data[-1] ^= 1  # as long as before, so that only reading every bit tells
+    (tmp_path / "step-00000003" / "net.safetensors").write_bytes(data)
+    with pytest.warns(UserWarning, match="step-00000003"):
+        checkpoint.prune(tmp_path, keep=1, best=1)
+    assert kept(tmp_path) == [1, 2, 3]
+    with pytest.warns(UserWarning, match="step-00000003"):
+        assert checkpoint.best(tmp_path) == tmp_path / "step-00000001"
+    assert checkpoint.best(tmp_path / "nowhere") is None
+
+
+def test_a_damaged_one_does_not_count_as_one_that_is_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        checkpoint.save(tmp_path, step, groups(step), {})
+    os.truncate(tmp_path / "step-00000003" / "net.safetensors", 10)
+    checkpoint.prune(tmp_path, keep=2)
+    assert kept(tmp_path) == [2, 4]
+
+
 class Torn:
     """A file whose disk is full half-way through a write."""
 

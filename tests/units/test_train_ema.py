@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from obverse.ground.errors import InvalidArgument
 from obverse.train import EMA
+from obverse.train.ema import Average, PowerEMA, gamma_of
 
 
 def constant(value: float, dtype: torch.dtype = torch.float32) -> nn.Linear:
@@ -113,3 +115,47 @@ def test_the_average_is_float32_at_least(own: torch.dtype, averaged: torch.dtype
 def test_the_average_of_another_module_is_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"'weight' is \(1, 2\) here and \(1, 3\) there"):
         EMA(nn.Linear(2, 1), 10).load(nn.Linear(3, 1).state_dict(), count=1)
+
+
+def averaged(average: Average, path: Callable[[int], float], steps: int) -> float:
+    net = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    for step in range(1, steps + 1):
+        nn.init.constant_(net.weight, path(step))
+        average.update(net)
+    return float(average.weights["weight"])
+
+
+def power(sigma_rel: float) -> PowerEMA:
+    return PowerEMA(nn.Linear(1, 1, bias=False, dtype=torch.float64), sigma_rel)
+
+
+@pytest.mark.parametrize("sigma_rel", [0.05, 0.1, 0.25])
+def test_the_power_profile_has_the_deviation_it_is_named_after(sigma_rel: float) -> None:
+    mean, square = (averaged(power(sigma_rel), lambda k, p=p: float(k) ** p, 3000) for p in (1, 2))  # type: ignore[misc]
+    assert math.sqrt(square - mean**2) / 3000 == pytest.approx(sigma_rel, rel=2e-3)
+
+
+def test_the_power_average_of_a_ramp_is_a_polynomial_in_the_number_of_steps() -> None:
+    # gamma = 1: step k weighs (k² - (k - 1)²) / T², and the sums of k and of k² are polynomials
+    found, steps = power(math.sqrt(2) / 3 / 2), 50
+    assert found.gamma == pytest.approx(1, abs=1e-12)
+    assert averaged(found, float, steps) == pytest.approx((steps + 1) * (4 * steps - 1) / (6 * steps), rel=1e-12)
+
+
+def test_the_power_profile_starts_with_the_first_weights() -> None:
+    assert averaged(power(0.1), lambda _: 7.0, 1) == 7.0
+
+
+@pytest.mark.parametrize("sigma_rel", [0.0, 0.2887, -0.1, math.nan])
+def test_lengths_beyond_those_of_positive_exponents_are_refused(sigma_rel: float) -> None:
+    with pytest.raises(InvalidArgument, match="sigma_rel lies in"):
+        gamma_of(sigma_rel)
+
+
+def test_a_buffer_that_is_put_anew_is_copied_too() -> None:
+    net = nn.BatchNorm1d(2)
+    ema = PowerEMA(net, 0.1)
+    for value in (1.0, 2.0):
+        net.running_mean = torch.full((2,), value)
+        ema.update(net)
+        assert torch.equal(ema.weights["running_mean"], net.running_mean)

@@ -7,87 +7,202 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor, nn
 
+from obverse.data import batches, load
+from obverse.ground.errors import InvalidArgument
+from obverse.recipes import Recipe, build
+from obverse.train import processes
+
+# One process imports everything once; each line it reads is a training of a few steps in one child or in several.
 SCRIPT = """
-import os, sys
+import os, sys, traceback
 from pathlib import Path
 from types import SimpleNamespace
-import torch
-from accelerate import Accelerator
+import accelerate, safetensors.torch, torch, torch._dynamo
 from obverse.data import Batch
 from obverse.ground import noise
 from obverse.train import Run, Training, train
+from obverse.train.processes import here
+import obverse.train.loop
 
 torch.set_num_threads(1)
-folder, leave = Path(sys.argv[1]), int(sys.argv[2])
-accelerator = Accelerator(cpu=True)
-rank, count = accelerator.process_index, accelerator.num_processes
 
-def batches(step):
-    while True:
-        rows = torch.arange(12)[rank::count]
-        x = noise.normal((len(rows), 3), seed=1, purpose="x", step=step, samples=rows)
-        yield Batch(x, None, rows, step, rows)
-        step += 1
+def work(folder, leave, dropout):
+    group = here()
+    rank, count = group.process_index, group.num_processes
 
-def loss(net, batch, step):
-    eps = noise.normal(batch.x.shape, seed=2, purpose="eps", step=step, samples=batch.rows)
-    each = (net(batch.x + eps) - batch.x).square().mean(1)
-    return SimpleNamespace(mean=each.mean(), per_sample=each, logsnr=batch.rows.float())
+    def batches(step):
+        while True:
+            rows = torch.arange(12)[rank::count]
+            x = noise.normal((len(rows), 3), seed=1, purpose="x", step=step, samples=rows)
+            yield Batch(x, None, rows, step, rows)
+            step += 1
 
-if rank == 0:
-    Run.create(folder, {}, resume=True)
-accelerator.wait_for_everyone()
-run = Run.open(folder)
-torch.manual_seed(rank)  # the processes need not agree; they begin with the weights of the first
-net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(float(sys.argv[3])), torch.nn.Linear(8, 3))
-settings = Training(steps=12, batch=12, accumulate=2, log_every=5, save_every=4, lr=0.01)
-for progress in train(net, loss, batches, settings, run=run, start=run.newest(), accelerator=accelerator):
-    assert progress.logsnr.sort().values.tolist() == list(range(12)), "every row once, from whichever process"
-    if progress.step == leave:
-        break
-accelerator.wait_for_everyone()
-accelerator.end_training()
+    def loss(net, batch, step):
+        eps = noise.normal(batch.x.shape, seed=2, purpose="eps", step=step, samples=batch.rows)
+        each = (net(batch.x + eps) - batch.x).square().mean(1)
+        return SimpleNamespace(mean=each.mean(), per_sample=each, logsnr=batch.rows.float())
+
+    with group.main_process_first():
+        run = Run.create(Path(folder), {}, resume=True)
+    torch.manual_seed(rank)  # the processes need not agree; they begin with the weights of the first
+    net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(dropout), torch.nn.Linear(8, 3))
+    settings = Training(steps=12, batch=12, accumulate=2, log_every=5, save_every=4, lr=0.01)
+    for progress in train(net, loss, batches, settings, run=run, start=run.newest()):
+        assert progress.logsnr.sort().values.tolist() == list(range(12)), "every row once, from whichever process"
+        if progress.step == leave:
+            break
+    group.wait_for_everyone()
+
+for line in sys.stdin:
+    folder, count, leave, dropout, port = line.split()
+    children = []
+    for rank in range(int(count)):
+        child = os.fork()
+        if child == 0:
+            if int(count) > 1:
+                os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE=count, LOCAL_WORLD_SIZE=count)
+                os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+            try:
+                work(folder, int(leave), float(dropout))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)
 """
+Training = Callable[..., dict[str, str]]
 
 
-def run(folder: Path, processes: int, leave: int = 0, dropout: float = 0.0) -> dict[str, str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    if processes > 1:
-        common |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(leave), str(dropout)]
-    children = [
-        subprocess.Popen(
-            command, env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else common
-        )
-        for rank in range(processes)
-    ]
-    assert [child.wait(120) for child in children] == [0] * processes
-    files = [folder / "metrics.jsonl", *(folder / "checkpoints").rglob("*.safetensors")]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+@pytest.fixture(scope="module")
+def training() -> Iterator[Training]:
+    """Trains in a folder, in so many processes, up to a step; the hashes of what must not differ by a bit."""
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdin and process.stdout
+        orders, answers = process.stdin, process.stdout
+
+        def train(folder: Path, count: int, leave: int = 0, dropout: float = 0.0) -> dict[str, str]:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            orders.write(f"{folder} {count} {leave} {dropout} {port}\n")
+            orders.flush()
+            assert answers.readline().strip() == str([0] * count)
+            files = [folder / "metrics.jsonl", *(folder / "checkpoints").rglob("*.safetensors")]
+            return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+        yield train
+        orders.close()
 
 
-@pytest.mark.slow
-def test_two_processes_resume_to_the_last_bit(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", 2, dropout=0.2)
-    run(tmp_path / "left", 2, leave=7, dropout=0.2)
-    assert run(tmp_path / "left", 2, dropout=0.2) == whole
+def weights(folder: Path) -> dict[str, Tensor]:
+    return safetensors.torch.load_file(folder / "checkpoints/step-00000012/net.safetensors")
 
 
-@pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+def apart(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
+    return max(float((one[name] - two[name]).abs().max()) for name in one)
+
+
+def test_two_processes_resume_to_the_last_bit(training: Training, tmp_path: Path) -> None:
+    whole = training(tmp_path / "whole", 2, dropout=0.2)
+    training(tmp_path / "left", 2, leave=7, dropout=0.2)
+    assert training(tmp_path / "left", 2, dropout=0.2) == whole
+
+
+def test_the_number_of_processes_changes_nothing_but_roundings_also_on_the_way(
+    training: Training, tmp_path: Path
+) -> None:
     for count in (1, 2):
-        run(tmp_path / str(count), count)
-    one, two = (
-        safetensors.torch.load_file(tmp_path / name / "checkpoints/step-00000012/net.safetensors")
-        for name in ("1", "2")
-    )
-    assert all(torch.allclose(one[name], two[name], rtol=1e-4, atol=1e-6) for name in one)
+        training(tmp_path / str(count), count)
+        training(tmp_path / f"{count}-{3 - count}", count, leave=7)
+        training(tmp_path / f"{count}-{3 - count}", 3 - count)
+    one, two, there, back = (weights(tmp_path / name) for name in ("1", "2", "1-2", "2-1"))
+    assert max(apart(one, other) for other in (two, there, back)) <= 1e-6
+    assert apart(one, {name: torch.zeros_like(value) for name, value in one.items()}) > 0.1
+
+
+class Witness(nn.Module):
+    """Keeps what it is asked, and answers with what depends on all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[Tensor, ...]] = []
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        assert cond is not None
+        self.asked.append((x, t, cond))
+        return x * t.reshape(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_row_meets_the_same_sample_time_noise_and_hiding_in_whichever_process(count: int) -> None:
+    recipe = Recipe(data="digits", drop=0.4)
+    data, objective = load("digits"), build.objective(recipe)
+
+    def asked(rank: int, count: int) -> tuple[Tensor, ...]:
+        witness = Witness()
+        stream = batches(data, 32, seed=5, start=9, rank=rank, processes=count)
+        for step in (9, 10):
+            batch = next(stream)
+            model = build.model(recipe, witness)
+            objective(model, batch.x, batch.label, seed=5, step=step, samples=batch.rows)
+        return tuple(torch.stack(values) for values in zip(*witness.asked, strict=True))
+
+    parts = [asked(rank, count) for rank in range(count)]
+    hidden = 0
+    for whole, *shared in zip(asked(0, 1), *parts, strict=True):
+        together = torch.stack(shared, 2).reshape(whole.shape)  # row i is in process i mod count
+        assert torch.equal(together, whole)
+        hidden = len(whole.unique())
+    assert hidden == 11  # ten classes and the hidden one
+
+
+def test_a_count_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidArgument, match="processes is"):
+        processes.launch("obverse", [], 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InvalidArgument, match=r"1 \.\.\. 1, a GPU each, got 2"):
+        processes.launch("obverse", [], 2)
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """A module of these lines, importable by what is launched."""
+
+    def made(lines: str) -> str:
+        (tmp_path / "worker.py").write_text(f"import os, sys, time, signal\nrank = int(os.environ['RANK'])\n{lines}\n")
+        return "worker"
+
+    paths = [str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("assert os.environ['WORLD_SIZE'] == '2'", 0),
+        ("sys.exit(2 if rank == 1 else 0)", 2),
+        ("time.sleep(60) if rank == 0 else sys.exit(3)", 3),  # the first is ended because the second has
+        ("os.kill(os.getpid(), signal.SIGKILL) if rank == 1 else time.sleep(60)", 137),
+        ("os.kill(os.getppid(), signal.SIGTERM) if rank == 1 else None\ntime.sleep(60)", 143),
+        ("os.kill(os.getppid(), signal.SIGINT) if rank == 1 else None\ntime.sleep(60)", 130),
+        ("os.kill(os.getppid(), signal.SIGHUP) if rank == 1 else None\ntime.sleep(60)", 129),
+    ],
+)
+def test_the_exit_code_is_that_of_the_process_that_failed_or_of_the_signal(
+    lines: str, code: int, module: Callable[[str], str]
+) -> None:
+    launch = f"import sys; from obverse.train.processes import launch; sys.exit(launch({module(lines)!r}, [], 2))"
+    found = subprocess.run([sys.executable, "-c", launch], timeout=120, check=False, capture_output=True, text=True)
+    assert found.returncode == code
+    assert ("process 1 of 2 was ended by SIGKILL" in found.stderr) == (code == 137)
+    assert "torch/distributed" not in found.stderr

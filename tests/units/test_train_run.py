@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from obverse.ground.errors import DataError, InvalidArgument
-from obverse.train import Run
+from obverse.ground.errors import CheckpointError, DataError, InvalidArgument
+from obverse.train import Run, checkpoint
+from obverse.train.session import SESSIONS, differences, read, record, session, warning
 
 
 def lines(run: Run, count: int) -> bytes:
@@ -86,3 +89,46 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     run.put("samples/step-1.png", b"old")
     assert run.put("samples/step-1.png", b"new").read_bytes() == b"new"
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step-1.png"]
+
+
+def test_a_run_judges_its_checkpoints_by_their_tensors_alone(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, {})
+    judged = replace(run, best=1, judge=lambda tensors: float(tensors["net"]["weight"]))
+    for step, value in enumerate([3.0, 1.0, 2.0, math.nan, 4.0], 1):
+        judged.save(step, {"net": {"weight": torch.tensor(value)}}, {}, keep=1)
+    assert checkpoint.best(run.checkpoints) == run.checkpoints / "step-00000002"
+    assert sorted(path.name[-1] for path in run.checkpoints.iterdir()) == ["2", "5"]
+    judged.rewind(5, keep=1)
+    assert sorted(path.name[-1] for path in run.checkpoints.iterdir()) == ["2", "5"]
+
+
+def test_what_the_disk_refuses_is_one_error_with_the_file_and_the_way_on(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", {})
+    (tmp_path / "run/metrics.jsonl").mkdir()
+    (tmp_path / "run/samples").touch()
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl could not be written: .*resume"):
+        run.log(1, {"loss": 1.0})
+    with pytest.raises(CheckpointError, match=r"step-1\.png could not be written: .*resume"):
+        run.put("samples/step-1.png", b"")
+    with pytest.raises(CheckpointError, match="could not be begun"):
+        Run.create(tmp_path / "run/samples/below", {})
+
+
+def test_sessions_are_a_line_each_and_survive_what_they_replace(tmp_path: Path) -> None:
+    assert read(tmp_path) == []
+    record(tmp_path, 0, {"threads": 2})
+    record(tmp_path, 50, {"threads": 1})
+    assert read(tmp_path) == [{"step": 0, "threads": 2}, {"step": 50, "threads": 1}]
+    for damage in ("{", "3\n", "\x00"):
+        (tmp_path / SESSIONS).write_text(damage)
+        with pytest.raises(DataError, match=SESSIONS):
+            read(tmp_path)
+
+
+def test_only_what_the_last_bit_depends_on_counts_as_another_session() -> None:
+    here = session()
+    assert warning(here, {**here, "pid": 1, "host": "moon", "python": "3.99", "platform": "x"}) == ""
+    for name, value in (("threads", 99), ("processes", 8), ("torch", "9.9"), ("device", "x"), ("instructions", "y")):
+        assert len(differences(here, {**here, name: value})) == 1
+    said = warning({**here, "threads": 99}, here)
+    assert "99 -> " in said and "--threads 99" in said and "not in the same bits" in said

@@ -39,6 +39,8 @@ class Sample(Talk, Sampling):
         n: how many.
         class_: a class's name or number; default each in turn.
         first: number of the first sample, to go on where another draw stopped.
+        ema: which weights: a half-life that the run averaged over, sigma=0.08 for the average of that relative length,
+            made now out of the run's snapshots, or none for those of the last step; default the first average.
         film: gif: OUT.gif. mp4: OUT.mp4 (pip install 'obverse[video]'). sheet: OUT-sheet.png, a row for each sample
             and a column for each noise level. none: no film.
         show: on the film: the states on their way, or what the network takes for the data, or the noise, in them.
@@ -53,6 +55,7 @@ class Sample(Talk, Sampling):
     n: Annotated[int, tyro.conf.arg(aliases=("-n",))] = 64
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
     first: int = 0
+    ema: str | None = None
     film: Film = "gif"
     show: Show = "state"
     parallel: bool = False
@@ -79,10 +82,11 @@ def main(argv: list[str]) -> int:
     from obverse.recipes.build import labels_for
 
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
-    trained = Trained.open(options.run)
+    trained = Trained.open(options.run, ema=options.ema)
     calls = _calls(trained, options, sampling)
     out = options.out or options.run / f"samples-{sampling.seed}"
     values = {"run": str(options.run), "n": options.n, "calls": calls, "out": str(out), **asdict(sampling)}
+    values["ema"] = options.ema
     if options.dry_run:
         most = "" if trained.adapts(sampling) is None else "at most "
         options.result(f"would draw {options.n} with {most}{calls} network calls each into {out}.*", values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from dataclasses import dataclass, fields, replace
 from itertools import chain, count
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from obverse.cli.console import Talk, parse
+from obverse.cli.pictures import Pictures
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import Recipe, named
 
@@ -22,17 +25,22 @@ if TYPE_CHECKING:
 class Train(Talk, Recipe):
     """Train a model on DATA and keep everything about it in one folder.
 
-    DATA is a name (digits, fashion-mnist) or a path: a folder of images (one subfolder a class, if you like), .npy,
-    .npz, IDX, .csv, .parquet. Options are the recipe; start from a named one with --recipe or from a file with
-    --config, and change what you like.
+    DATA is a name (digits, fashion-mnist) or a path: a folder or archive of images, sounds or arrays (one subfolder a
+    class, if you like), .npy, .npz, .safetensors, IDX, .csv, .parquet, .arrow. Options are the recipe; start from a
+    named one with --recipe or from a file with --config, and change what you like.
 
     Args:
         data: a name or a path.
         out: the run folder; default runs/NAME, numbered.
         recipe: start from this named recipe.
         config: start from this .toml, .yaml or .json file.
-        resume: go on with the run in --out, to the last bit.
-        threads: CPU threads; 0 leaves the choice to torch.
+        resume: go on with the run in --out, to the last bit on the same machine with the same threads and processes.
+        until: stop after this step, having saved; --resume goes on.
+        keep_best: keep so many checkpoints with the lowest held-out loss, beside the newest; default what the run that
+            goes on did, else none.
+        processes: train in so many processes on this machine, a GPU each or cores shared; --batch is over all of them.
+            The same as `torchrun --nproc-per-node 2 -m obverse train` and, on GPUs, `accelerate launch`.
+        threads: CPU threads of a process; 0 leaves the choice to torch, or shares the cores between processes.
         dry_run: say what would be done, and stop.
     """
 
@@ -41,64 +49,139 @@ class Train(Talk, Recipe):
     recipe: str | None = None
     config: Path | None = None
     resume: bool = False
+    until: int | None = None
+    keep_best: int | None = None
+    processes: int = 1
     threads: int = 0
     dry_run: bool = False
 
 
 def main(argv: list[str]) -> int:
     """Train, with a bar; Ctrl-C saves and exits 130."""
+    from obverse.train.processes import launch, launched
+    from obverse.train.signals import leaving
+
+    with leaving():
+        options: Train = parse(Train, argv, "train", _default(argv))
+        together = launched()
+        if together and options.processes not in (1, together):
+            raise InvalidArgument(
+                f"--processes {options.processes} in one of {together} processes that a launcher has started (leave it "
+                "out, or start obverse without the launcher)."
+            )
+        if options.processes != 1 and not (together or options.dry_run):
+            return launch("obverse", ["train", *argv], options.processes)
+        try:
+            return _train(options)
+        except (ObverseError, RuntimeError) as error:
+            return _among_others(error)
+
+
+def _among_others(error: Exception) -> int:
+    """The exit code of one of several processes: the first speaks for all, where all fail alike."""
+    from obverse.train.processes import LEFT, launched, left_behind
+
+    if left_behind(error):
+        time.sleep(5)  # so that the launcher sees first the one that knows why
+        return LEFT
+    if launched() < 2 or main_process() or not isinstance(error, ObverseError):
+        raise error
+    print(f"obverse train: process {os.environ['RANK']} of {launched()}: {error}", file=sys.stderr)
+    return 2
+
+
+def _train(options: Train) -> int:
     from obverse.train import Stopped
 
-    options: Train = parse(Train, argv, "train", _default(argv))
     recipe = Recipe(**{f.name: getattr(options, f.name) for f in fields(Recipe)})
-    out = options.out or free(Path("runs") / (Path(recipe.data).stem or "run"))
+    out = options.out or _agreed(free(Path("runs") / (Path(recipe.data).stem or "run")))
     try:
-        return run(options, recipe, out, options.resume, options.threads, options.dry_run)
+        return run(
+            options, recipe, out, options.resume, options.threads, options.dry_run, options.until, options.keep_best
+        )
     except Stopped as stop:
-        print(f"obverse train: {stop} Go on with: obverse train --resume --out {out}", file=sys.stderr)
+        if main_process():
+            print(f"obverse train: {stop} Go on with: obverse train --resume --out {out}", file=sys.stderr, flush=True)
+        _together()  # a launcher ends the others when the first one leaves, and one of them may still be saving
         return 128 + stop.signum
 
 
-def run(talk: Talk, recipe: Recipe, out: Path, resume: bool = False, threads: int = 0, dry_run: bool = False) -> int:
+def run(
+    talk: Talk,
+    recipe: Recipe,
+    out: Path,
+    resume: bool = False,
+    threads: int = 0,
+    dry_run: bool = False,
+    until: int | None = None,
+    keep_best: int | None = None,
+) -> int:
     """Train a recipe into a folder, with a bar."""
     import torch
 
-    from obverse.data import png, sheet
-    from obverse.recipes import Trained, fit
-    from obverse.recipes.sampling import Sampling
+    from obverse.recipes import fit
 
+    if until is not None and until < 1:
+        raise InvalidArgument(f"until is a step >= 1, got {until} (leave it out to train to the end).")
     if threads:
         torch.set_num_threads(threads)
     if dry_run:
         return _describe(talk, recipe, out)
     talk = talk if main_process() else replace(talk, quiet=True, json=False)
     with talk.bar("reading", 1) as reading:
-        fitting = fit(recipe, out, resume=resume, progress=lambda done, total: _reading(reading, done, total))
+        fitting = fit(
+            recipe, out, resume=resume, keep_best=keep_best, progress=lambda done, total: _reading(reading, done, total)
+        )
     talk.say(f"{fitting.data.summary()}\n{_net(fitting)}\nrun folder {out}")
-    view = Trained(fitting.run, recipe, fitting.facts, _model(recipe, fitting.net), fitting.first)
-    loss, across = 0.0, min(16, len(fitting.facts.classes) or 8)  # a class each column, where there are classes
+    if fitting.note:
+        print(f"obverse train: {fitting.note}", file=sys.stderr)
+    if until is not None and until <= fitting.first:
+        raise InvalidArgument(f"until is a step beyond {fitting.first}, which {out} has got to; got {until}.")
+    pictures, last, loss = Pictures(talk, recipe, fitting), fitting.first, 0.0
+    if fitting.first:
+        pictures.missing(fitting.first)
     with talk.bar("training", recipe.training.steps) as bar:
         bar.done = bar.first = fitting.first
         for step in fitting.steps:
             loss = step.loss if loss == 0.0 else 0.98 * loss + 0.02 * step.loss  # a trend to look at, nothing more
-            bar.to(step.step, {"loss": loss})
-            if step.draws and fitting.main:
-                try:
-                    with step.ema.applied(fitting.net):
-                        drawn = view.sample(8 * across, Sampling(microbatch=0))
-                    fitting.run.put(f"samples/step-{step.step:08d}.png", png(sheet(drawn, columns=across)))
-                except ObverseError as error:  # a picture is not worth a run
-                    talk.say(f"no picture of step {step.step}: {error}")
+            last = step.step
+            bar.to(last, {"loss": loss})
+            if step.draws:
+                with step.ema.applied(fitting.net):
+                    pictures.draw(last, patient=False)
+            if last == until:
+                step.save()
+                break
+    fitting.steps.close()
+    pictures.missing(last)
     if fitting.main:
-        talk.result(f"trained {out}", {"run": str(out), "steps": recipe.training.steps, "loss": loss})
+        talk.result(f"trained {out}", {"run": str(out), "steps": last, "loss": loss})
     return 0
+
+
+def _agreed(out: Path) -> Path:
+    """The first process's choice: the others may look for a free folder when it has already been made."""
+    from obverse.train.processes import here, launched
+
+    if launched() < 2:
+        return out
+    from accelerate.utils import broadcast_object_list
+
+    here()
+    return Path(str(broadcast_object_list([str(out)])[0]))
+
+
+def _together() -> None:
+    from obverse.train.processes import here
+
+    here().wait_for_everyone()
 
 
 def main_process() -> bool:
     """Whether this is the process that speaks, where `accelerate launch` has started several."""
-    from accelerate import PartialState
+    from obverse.train.processes import here
 
-    return bool(PartialState().is_main_process)
+    return bool(here().is_main_process)
 
 
 def _default(argv: list[str]) -> Train:
@@ -144,12 +227,6 @@ def _net(fitting: Fitting) -> str:
     from obverse.nets import cost
 
     return f"{type(fitting.net).__name__}: {cost(fitting.net, fitting.facts.shape)}"
-
-
-def _model(recipe: Recipe, net: Any) -> Any:
-    from obverse.recipes import build
-
-    return build.model(recipe, net)
 
 
 def _describe(talk: Talk, recipe: Recipe, out: Path) -> int:

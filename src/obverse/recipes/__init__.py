@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from obverse.recipes.named import RECIPES, Named, named
+from obverse.recipes.named import Named, named, shelf
 from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
 
@@ -22,7 +22,7 @@ _WHERE = {
     "fit": "fitting",
 }
 
-__all__ = ["RECIPES", "Evaluation", "Fitting", "Named", "Recipe", "Sampling", "Trained", "evaluate", "fit", "named"]
+__all__ = ["Evaluation", "Fitting", "Named", "Recipe", "Sampling", "Trained", "evaluate", "fit", "named", "shelf"]
 
 
 def __getattr__(name: str) -> Any:

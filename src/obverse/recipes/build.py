@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from obverse.data import Dataset, Scaling, load
+from obverse.data import Autoencoder, Dataset, Scaling, Schema, encoded, load
 from obverse.ground.errors import InvalidArgument
-from obverse.model import Network
-from obverse.nets import Architecture, Conditions
+from obverse.model import Network, SelfConditioned
+from obverse.nets import Architecture, Conditions, Seeing
 from obverse.objective import Objective
 from obverse.recipes.recipe import Recipe
+
+_DECODED = 16  # latents that are decoded together
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Facts:
               share: how often each class occurs.
               columns: of a table.
               scaling: from network units back to the data's own.
+              schema: of a mixed table, from its columns of numbers back to its cells.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Facts:
     share: tuple[float, ...]
     columns: tuple[str, ...]
     scaling: Scaling
+    schema: Schema | None = None
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
@@ -43,49 +50,87 @@ class Facts:
         if data.labels is not None:
             counts = torch.bincount(data.labels, minlength=len(data.classes)).double()
             share = tuple((counts / counts.sum()).tolist())
-        return cls(data.name, data.kind, data.shape, data.classes, share, data.columns, data.scaling)
+        return cls(data.name, data.kind, data.shape, data.classes, share, data.columns, data.scaling, data.schema)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a JSON file."""
         lists = {name: list(getattr(self, name)) for name in ("shape", "classes", "share", "columns")}
-        return {"name": self.name, "kind": self.kind, **lists, "scaling": self.scaling.to_json()}
+        schema = {} if self.schema is None else {"schema": self.schema.to_json()}
+        return {"name": self.name, "kind": self.kind, **lists, "scaling": self.scaling.to_json(), **schema}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The facts that were written down."""
         lists = {name: tuple(values[name]) for name in ("shape", "classes", "share", "columns")}
-        return cls(values["name"], values["kind"], **lists, scaling=Scaling.from_json(values["scaling"]))
+        schema = Schema.from_json(values["schema"]) if "schema" in values else None
+        return cls(values["name"], values["kind"], **lists, scaling=Scaling.from_json(values["scaling"]), schema=schema)
+
+    def table(self, x: Tensor) -> list[list[str]]:
+        """Samples of a table, in network units, as lines of cells, the first with the names of the columns."""
+        raw = self.scaling.undo(x).numpy()
+        if self.schema is None:
+            return [list(self.columns), *([f"{value:.9g}" for value in row] for row in raw)]
+        cells = self.schema.decode(raw)
+        lines = zip(*cells.values(), strict=True)
+        return [
+            list(cells),
+            *(["" if v is None else f"{v:.9g}" if isinstance(v, float) else str(v) for v in line] for line in lines),
+        ]
 
 
 def datasets(recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> tuple[Dataset, Dataset | None]:
     """The data to learn from and the data held out, split by the recipe's seed."""
-    data = load(
-        recipe.data, damaged=recipe.damaged, image_size=recipe.image_size, label=recipe.label, progress=progress
-    )
+    words = ("damaged", "image_size", "label", "columns", "length", "points")
+    data = load(recipe.data, **{word: getattr(recipe, word) for word in words}, progress=progress)
+    if recipe.encoder is not None:
+        data = encoded(data, Autoencoder.open(recipe.encoder), _latents(recipe), progress=progress)
     if recipe.holdout == 0 or len(data) < 10:  # too few to judge by: learn from all
         return data, None
     return data.split(recipe.holdout, recipe.training.seed)
 
 
+def _latents(recipe: Recipe) -> Path:
+    """Where the latents of a recipe's data are kept, for all runs."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "obverse" / "latents"
+    places = [str(Path(place).resolve()) for place in (recipe.data, recipe.encoder or "")]
+    words = [*places, recipe.damaged, recipe.image_size, recipe.label, recipe.length]
+    return root / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:24]}.npy"
+
+
+def shown(recipe: Recipe, facts: Facts, x: Tensor) -> tuple[Facts, Tensor]:
+    """Samples as their owner knows them, in network units: latents decoded to images, everything else as it is.
+
+    Returns:  the facts and the samples.
+    """
+    if recipe.encoder is None:
+        return facts, x
+    decoder, raw = Autoencoder.open(recipe.encoder), facts.scaling.undo(x).float()
+    images = torch.cat([decoder.decode(raw[start : start + _DECODED]) for start in range(0, len(raw), _DECODED)])
+    return replace(facts, kind="images", shape=tuple(images.shape[1:]), scaling=Scaling.of_range(0, 255)), images
+
+
 def network(recipe: Recipe, facts: Facts) -> nn.Module:
-    """The network, its weights a function of the recipe's seed."""
+    """The network, its weights a function of the recipe's seed, with what its objective learns beside it."""
     spec = recipe.net
     if spec == "auto":
         spec = "unet" if 2 <= len(facts.shape) <= 4 else "mlp"
     conditions = Conditions(classes=len(facts.classes) if recipe.conditional else 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
-        return Architecture.of(spec).build(facts.shape, conditions)
+        if recipe.recall:
+            return objective(recipe).prepare(Seeing.build(spec, facts.shape, conditions))
+        return objective(recipe).prepare(Architecture.of(spec).build(facts.shape, conditions))
 
 
-def model(recipe: Recipe, net: nn.Module) -> Network:
+def model(recipe: Recipe, net: nn.Module) -> Network | SelfConditioned:
     """The network as a model, in the recipe's convention."""
-    return Network(net, recipe.schedule, predicts=recipe.predicts, time=recipe.time, precondition=recipe.precondition)
+    made = Network(net, recipe.schedule, predicts=recipe.predicts, time=recipe.time, precondition=recipe.precondition)
+    return SelfConditioned(made) if recipe.recall else made
 
 
 def objective(recipe: Recipe) -> Objective:
     """What the recipe minimises."""
-    return Objective(recipe.times, recipe.weighting, recipe.coupling, recipe.drop)
+    return Objective(recipe.times, recipe.weighting, recipe.coupling, recipe.drop, recipe.error, recipe.recall)
 
 
 def labels_for(facts: Facts, count: int, wanted: str | None = None) -> Tensor | None:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from obverse import __version__
-from obverse.data import Batch, Dataset, batches
-from obverse.objective import Loss
+from obverse.data import Dataset
+from obverse.ground.errors import InvalidArgument
 from obverse.recipes import build
+from obverse.recipes.learning import Learning
 from obverse.recipes.recipe import Recipe
 from obverse.train import Progress, Run, train
+from obverse.train.lock import alone
+from obverse.train.processes import here
+from obverse.train.session import read, record, session, warning
+
+_JUDGED, _PART, _PRINTED = 2048, 256, 4096  # held-out samples behind a score; at once; samples behind a fingerprint
 
 
 class Fitting(NamedTuple):
-    """A run about to go: iterate `steps`; the rest is for those who watch; `main` is the process that writes."""
+    """A run about to go: iterate `steps`; the rest is for those who watch.
+
+    `main` is the process that writes; `note` says what differs from where the run was before, "" for nothing.
+    """
 
     run: Run
     net: nn.Module
@@ -25,7 +38,8 @@ class Fitting(NamedTuple):
     data: Dataset
     first: int
     main: bool
-    steps: Iterator[Progress]
+    steps: Generator[Progress, None, None]
+    note: str = ""
 
 
 def fit(
@@ -33,12 +47,15 @@ def fit(
     folder: str | Path,
     *,
     resume: bool = False,
+    keep_best: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fitting:
-    """Train a recipe in a run folder.
+    """Train a recipe in a run folder, which nobody else can train in meanwhile.
 
     Args:     recipe: what and how.
               folder: a new or empty one, or with `resume` the run to go on with, to the last bit.
+              keep_best: how many checkpoints with the lowest held-out loss of the averaged weights are kept besides;
+                  None goes on as the run was begun, a new one with 0.
               progress: of reading the data.
     Raises:   what data, names and folders can be wrong about; nothing is trained then.
 
@@ -50,25 +67,86 @@ def fit(
         ...     [step.step for step in fit(recipe, f"{place}/run").steps]
         [1, 2]
     """
-    from accelerate import PartialState
-
-    data, _ = build.datasets(recipe, progress)
+    data, held = build.datasets(recipe, progress)
     facts = build.Facts.of(data)
+    if keep_best and held is None:
+        raise InvalidArgument(
+            f"keep_best judges by held-out data, and none is held out (holdout={recipe.holdout}, {len(data)} samples): "
+            "try holdout=0.1, or keep_best=0."
+        )
     net, objective, settings = build.network(recipe, facts), build.objective(recipe), recipe.training
-    build.model(recipe, net)  # a name that does not exist is found before anything is written
-    here = PartialState()
+    objective.check(build.model(recipe, net))  # what cannot be trained is found before anything is written
+    group = here()
+
+    learning = Learning(recipe, net, data, objective, rank=group.process_index, processes=group.num_processes)
+    learning.stream(0)  # refuses a batch that does not divide, before anything is written
+    each = settings.batch // group.num_processes
+    if each % settings.accumulate:
+        raise InvalidArgument(f"accumulate divides the batch of a process, got {settings.accumulate} for {each} rows.")
     config = {"obverse": __version__, "recipe": recipe.to_json(), "data": facts.to_json()}
-    with here.main_process_first():
-        run = Run.create(Path(folder), config, resume=resume or not here.is_main_process)
-    start = run.newest() if resume else None
+    with ExitStack() as stack:
+        with group.main_process_first():
+            run = Run.create(Path(folder), config, resume=resume or not group.is_main_process)
+            if group.is_main_process:
+                stack.enter_context(alone(run.folder))
+                if Run.open(run.folder).config != run.config:
+                    raise InvalidArgument(f"{folder} was begun by another process just now (choose another folder).")
+        start, before, note = run.newest() if resume else None, read(run.folder), ""
+        best = (before[-1].get("keep_best", 0) if before else 0) if keep_best is None else keep_best
+        if best and held is not None:
+            run = replace(run, best=best, judge=_judge(recipe, facts, held))
+        if group.is_main_process:
+            now = session(group.num_processes, group.device.type)
+            note = warning(before[-1], now) if start is not None and before else ""
+            known = {"data": fingerprint(data), "source": _source(recipe.data), "keep_best": best}
+            record(run.folder, start.step if start else 0, {**now, **known})
+        locked = stack.pop_all()
 
-    def loss(net: nn.Module, batch: Batch, step: int) -> Loss:
-        cond = batch.label if recipe.conditional else None
-        return objective(build.model(recipe, net), batch.x, cond, seed=settings.seed, step=step, samples=batch.rows)
+    def steps() -> Generator[Progress, None, None]:
+        with locked:
+            yield from train(net, learning, learning.stream, settings, run=run, start=start)
 
-    def stream(step: int) -> Iterator[Batch]:
-        part = {"rank": here.process_index, "processes": here.num_processes}
-        return batches(data, settings.batch, seed=settings.seed, start=step, **part)
+    return Fitting(run, net, facts, data, start.step if start else 0, group.is_main_process, steps(), note)
 
-    steps = train(net, loss, stream, settings, run=run, start=start)
-    return Fitting(run, net, facts, data, start.step if start else 0, here.is_main_process, steps)
+
+def fingerprint(data: Dataset) -> str:
+    """A hash of how many samples there are and of 4,096 of them, evenly spread: what a run was trained on.
+
+    Example:
+        >>> import torch
+        >>> one, two = (Dataset("points", torch.full((9, 1), value)) for value in (1.0, 2.0))
+        >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(two)
+        (True, False)
+    """
+    index = torch.linspace(0, len(data) - 1, min(len(data), _PRINTED)).long()
+    batch, found = data.rows(index), hashlib.sha256(str((len(data), data.shape)).encode())
+    for values in (batch.x, batch.label):
+        if values is not None:
+            found.update(values.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _source(data: str) -> str:
+    """Where the data was, whatever folder one stands in; its name if it is one."""
+    return str(Path(data).resolve()) if Path(data).exists() else data
+
+
+def _judge(recipe: Recipe, facts: build.Facts, held: Dataset) -> Callable[[Mapping[str, Mapping[str, Tensor]]], float]:
+    """The held-out loss of averaged weights: the same samples, times and noise for every checkpoint."""
+    objective = build.objective(replace(recipe, drop=0.0, coupling="independent"))
+    rows = torch.linspace(0, len(held) - 1, min(len(held), _JUDGED)).long()
+
+    @torch.no_grad()
+    def judge(tensors: Mapping[str, Mapping[str, Tensor]]) -> float:
+        net = build.network(recipe, facts)
+        net.load_state_dict(tensors["ema"])
+        device = next((weight.device for weight in tensors["ema"].values()), torch.device("cpu"))
+        model, total = build.model(recipe, net.to(device).eval()), 0.0
+        for part in torch.split(rows, _PART):
+            batch = held.rows(part)
+            cond = batch.label.to(device) if recipe.conditional and batch.label is not None else None
+            loss = objective(model, batch.x.to(device), cond, seed=recipe.training.seed, step=0, samples=part)
+            total += float(loss.per_sample.sum())
+        return total / len(rows)
+
+    return judge

@@ -1,34 +1,43 @@
-"""Recipes with a name, and the score each has reached. Imports no torch."""
+"""Recipes with a name: a file each on the shelf, with the score that it reached. Imports no torch."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from typing import NamedTuple
 
 from obverse.ground.errors import UnknownName
 from obverse.recipes.recipe import Recipe
-from obverse.train.settings import Training
+
+
+class Reached(NamedTuple):
+    """What a recipe measured, on what hardware, at which commit."""
+
+    score: str
+    hardware: str
+    commit: str
 
 
 class Named(NamedTuple):
-    """A recipe, what it is for, and what it measured where."""
+    """A recipe, what it is for, and what it reached."""
 
     recipe: Recipe
     about: str
-    score: str
+    reached: Reached
 
 
-RECIPES = {
-    "digits": Named(
-        Recipe(
-            data="digits",
-            holdout=0.5,
-            training=Training(steps=1400, batch=128, lr=2e-3, sample_every=700, save_every=700),
-        ),
-        "class-conditional 8 x 8 scans of handwritten digits, half of them held out",
-        "99.1 % class accuracy (held-out data 98.4 %), 1.18 x the real-against-real Fréchet distance (898 a side), "
-        "0.97 x held-out data's distance to the training data; 80 s on two CPU cores",
-    ),
-}
+@cache
+def shelf() -> Mapping[str, Named]:
+    """Every recipe that has a name.
+
+    Example:
+        >>> shelf()["digits"].recipe.holdout
+        0.5
+    """
+    found = sorted(files("obverse.recipes").joinpath("shelf").iterdir(), key=lambda file: file.name)
+    return {file.name.removesuffix(".toml"): _read(file.name, file.read_text("utf-8")) for file in found}
 
 
 def named(name: str) -> Recipe:
@@ -36,6 +45,13 @@ def named(name: str) -> Recipe:
 
     Raises:   UnknownName with the nearest one.
     """
-    if name not in RECIPES:
-        raise UnknownName("recipe", name, RECIPES)
-    return RECIPES[name].recipe
+    if name not in shelf():
+        raise UnknownName("recipe", name, shelf())
+    return shelf()[name].recipe
+
+
+def _read(name: str, text: str) -> Named:
+    """A file of the shelf is one that `--config` reads, with its purpose in the first line and what it reached."""
+    values = tomllib.loads(text)
+    reached = Reached(**values.pop("reached"))
+    return Named(Recipe.from_json(values, name), text.partition("\n")[0].removeprefix("# "), reached)

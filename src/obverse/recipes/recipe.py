@@ -19,10 +19,16 @@ class Recipe:
     """What is trained on what, and how; every choice is a spec (`obverse list` shows the members).
 
     Args:
-        data: a name (digits, fashion-mnist) or a path: folder of images, .npy, .npz, IDX, .csv, .parquet.
+        data: a name (digits, fashion-mnist) or a path: a folder or archives of images, sounds or arrays; .npy, .npz,
+            .safetensors, IDX, .csv, .parquet, .arrow.
         damaged: refuse what cannot be learnt from, or skip and count it.
         image_size: pixels a side; needed when images differ in size.
         label: the column (tables) or key (.npz) that holds classes.
+        columns: of a table: numbers; mixed takes words and missing values too, ordinal with words as ranks.
+        length: steps of a sound or a series; needed when they differ in length.
+        points: how many are drawn of each point cloud.
+        encoder: a folder with an AutoencoderKL of diffusers; its latents are learnt in place of the images.
+        augment: what images go through, such as flip, crop:pixels=2, jitter; several with +.
         holdout: share of the samples kept for judging; 0 keeps none.
         conditional: learn each class apart, if there are classes.
         drop: share of conditions hidden while training, so that guidance works.
@@ -33,6 +39,9 @@ class Recipe:
         net: its architecture, such as unet:width=32, dit, mlp; auto: unet for images and signals, mlp for vectors.
         times: where on the path training looks.
         weighting: how errors count.
+        error: what the error of a sample is: square, or huber, pseudo-huber, which outliers pull less.
+        recall: share of samples whose network is shown its own estimate of the data, and sees it in sampling too, at
+            twice the calls; 0 builds a network that sees none.
         coupling: how data and noise are paired: independent, exact-ot.
         training: steps, rates and intervals.
     """
@@ -41,6 +50,11 @@ class Recipe:
     damaged: Literal["refuse", "skip"] = "refuse"
     image_size: int | None = None
     label: str | None = None
+    columns: Literal["numbers", "mixed", "ordinal"] = "numbers"
+    length: int | None = None
+    points: int | None = None
+    encoder: str | None = None
+    augment: str = "none"
     holdout: float = 0.1
     conditional: bool = True
     drop: float = 0.1
@@ -51,6 +65,8 @@ class Recipe:
     net: str = "auto"
     times: str = "stratified"
     weighting: str = "flow"
+    error: str = "square"
+    recall: float = 0.0
     coupling: str = "independent"
     training: Training = field(default_factory=Training)
 
@@ -60,6 +76,8 @@ class Recipe:
         for name in ("holdout", "drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} is a share in [0, 1), got {getattr(self, name)} (0.1 is usual).")
+        if not 0 <= self.recall <= 1:
+            raise InvalidArgument(f"recall is a share in [0, 1], got {self.recall} (0.5 is usual; 0 builds without).")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a JSON file."""
@@ -97,6 +115,7 @@ class Recipe:
             raise InvalidArgument(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None
         if not isinstance(values, dict):
             raise InvalidArgument(f"{path} holds a {type(values).__name__}; a recipe is a table of names and values.")
+        values.pop("reached", None)  # what a recipe of the shelf measured
         return cls.from_json(values, path.name)
 
 
@@ -118,15 +137,21 @@ def _fill(cls: Any, values: Mapping[str, Any], where: str) -> Any:
 
 def _value(value: Any, hint: Any, where: str) -> Any:
     """A value of a file, checked against the field's type; whole numbers serve as floats, lists as tuples."""
-    options = getattr(hint, "__args__", ())
+    options: tuple[Any, ...] = getattr(hint, "__args__", ())
     if getattr(hint, "__origin__", None) is Literal:
         if value not in options:
             raise UnknownName(where, str(value), options)
         return value
+    if getattr(hint, "__origin__", None) is tuple and options[1:] == (...,):
+        if not isinstance(value, list | tuple):
+            raise InvalidArgument(f"{where} is a list, got {value!r}.")
+        return tuple(_value(v, options[0], where) for v in value)
     if getattr(hint, "__origin__", None) is tuple:
         if not isinstance(value, list | tuple) or len(value) != len(options):
             raise InvalidArgument(f"{where} is a list of {len(options)} numbers, got {value!r}.")
         return tuple(_value(v, o, where) for v, o in zip(value, options, strict=True))
+    if float in options and type(None) not in options:  # one number, or several
+        return _value(value, options[1] if isinstance(value, list | tuple) else float, where)
     if type(None) in options:
         return None if value is None else _value(value, next(o for o in options if o is not type(None)), where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

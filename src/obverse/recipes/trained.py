@@ -12,7 +12,7 @@ from torch import Tensor
 
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.guidance import Guided
-from obverse.model import Clamped, Dynamic, Model, Network
+from obverse.model import Clamped, Dynamic, Model, Network, SelfConditioned
 from obverse.recipes import build
 from obverse.recipes.drawing import Drawing
 from obverse.recipes.recipe import Recipe
@@ -21,6 +21,7 @@ from obverse.sampler import Adaptive, Grid, Scales, Solver, Step, Tableau
 from obverse.sampler.draw import with_eta
 from obverse.sampler.truth import beginning
 from obverse.train import Run
+from obverse.train.snapshots import weights
 
 
 class Trained(NamedTuple):
@@ -29,16 +30,19 @@ class Trained(NamedTuple):
     run: Run
     recipe: Recipe
     facts: build.Facts
-    model: Network
+    model: Network | SelfConditioned
     step: int
 
     @classmethod
-    def open(cls, folder: str | Path, device: str | None = None) -> Trained:
+    def open(cls, folder: str | Path, device: str | None = None, ema: str | None = None) -> Trained:
         """The newest valid checkpoint of a run.
 
         Args:     device: where the network goes; default a GPU where there is one.
+                  ema: which weights: a half-life that was averaged over, "sigma=0.08" for an average made afterwards,
+                      "none" for those of the last step; default the first average of the run.
 
-        Raises:   DataError when the folder is no run; CheckpointError when it holds no valid checkpoint.
+        Raises:   DataError when the folder is no run; CheckpointError when it holds no valid checkpoint;
+                  InvalidArgument for weights that it does not hold.
         """
         run = Run.open(Path(folder))
         newest = run.newest()
@@ -50,7 +54,7 @@ class Trained(NamedTuple):
         recipe = Recipe.from_json(config["recipe"], f"{folder}/config.json")
         facts = build.Facts.from_json(config["data"])
         net = build.network(recipe, facts)
-        net.load_state_dict(newest.tensors["ema"])
+        net.load_state_dict(weights(run, newest, ema))
         net.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return cls(run, recipe, facts, build.model(recipe, net.eval().requires_grad_(False)), newest.step)
 

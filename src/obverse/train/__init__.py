@@ -9,21 +9,24 @@ from obverse.train.settings import Training
 
 if TYPE_CHECKING:
     from obverse.train.checkpoint import Checkpoint
-    from obverse.train.ema import EMA
+    from obverse.train.ema import EMA, PowerEMA
     from obverse.train.loop import Progress, train
     from obverse.train.run import Run
     from obverse.train.signals import Stopped
+    from obverse.train.snapshots import posthoc
 
 _WHERE = {
     "Checkpoint": "checkpoint",
     "EMA": "ema",
+    "PowerEMA": "ema",
     "Progress": "loop",
     "Run": "run",
     "Stopped": "signals",
+    "posthoc": "snapshots",
     "train": "loop",
 }
 
-__all__ = ["EMA", "Checkpoint", "Progress", "Run", "Stopped", "Training", "train"]
+__all__ = ["EMA", "Checkpoint", "PowerEMA", "Progress", "Run", "Stopped", "Training", "posthoc", "train"]
 
 
 def __getattr__(name: str) -> Any:

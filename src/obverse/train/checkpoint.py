@@ -28,6 +28,7 @@ from obverse.train.manifest import MANIFEST, Entry, Manifest
 _STEP = re.compile(r"step-(\d{8,})")
 _REPLACED = ".replaced-"  # the old folder of a step, while the new one takes its place
 _SUFFIX = ".safetensors"
+SCORE = "score"  # in `about`: lower is better
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,22 +66,18 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], a
     name = f"step-{step:08d}"
     aside = folder / (files.ASIDE + name)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _tidy(folder)
-        aside.mkdir()
-        entries = {}
-        for group, values in tensors.items():
-            data = _packed(group, values)
-            files.write(aside / f"{group}{_SUFFIX}", data)
-            entries[f"{group}{_SUFFIX}"] = Entry.of(data, values)
-        files.write(aside / MANIFEST, Manifest.new(step, entries, about).render())
-        files.sync(aside)
-        _place(aside, folder / name)
-    except OSError as error:
-        raise CheckpointError(
-            f"Step {step} could not be saved in {folder}: {error}. Earlier checkpoints are untouched; make room or "
-            "choose another folder."
-        ) from error
+        with files.refusals(f"Step {step} could not be saved in {folder}"):
+            files.folder(folder)
+            _tidy(folder)
+            files.again(aside.mkdir)
+            entries = {}
+            for group, values in tensors.items():
+                data = _packed(group, values)
+                files.write(aside / f"{group}{_SUFFIX}", data)
+                entries[f"{group}{_SUFFIX}"] = Entry.of(data, values)
+            files.write(aside / MANIFEST, Manifest.new(step, entries, about).render())
+            files.sync(aside)
+            _place(aside, folder / name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder / name
@@ -111,36 +108,66 @@ def newest(folder: Path) -> Path | None:
 
     Args:     folder: where the checkpoints of a run live.
     """
-    for path in _found(folder):
-        try:
-            verify(path)
-        except CheckpointError as error:
-            warnings.warn(f"Passed over a damaged checkpoint: {error}", stacklevel=2)
-        else:
-            return path
-    return None
+    return _first_whole(_found(folder))
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete what a crash has left, and all but the newest whole checkpoint and the keep - 1 before it.
+def prune(folder: Path, keep: int, best: int = 0) -> None:
+    """Delete what a crash has left, and every checkpoint that neither is among the newest nor among the best.
 
-    Where none is whole, none is deleted.
+    Nothing is deleted before the newest one has been read back, bit by bit; where none is whole, none is.
 
     Args:     folder: where the checkpoints of a run live.
-              keep: how many stay; at least 1.
+              keep: how many of the newest stay; at least 1.
+              best: how many of those with the lowest score stay besides; see `SCORE`.
     Raises:   CheckpointError when the disk refuses.
     """
     if keep < 1:
         raise InvalidArgument(f"keep is at least 1, got {keep}: the newest checkpoint is never deleted.")
-    try:
+    if best < 0:
+        raise InvalidArgument(f"best is at least 0, got {best} (best=1 keeps the one with the lowest score).")
+    with files.refusals(f"What is no longer needed in {folder} cannot be deleted"):
         _tidy(folder)
         successor = newest(folder)
-        if successor is not None:
-            paths = _found(folder)
-            for path in paths[paths.index(successor) + keep :]:
-                shutil.rmtree(path)
-    except OSError as error:
-        raise CheckpointError(f"What is no longer needed in {folder} cannot be deleted: {error}.") from error
+        if successor is None:
+            return
+        paths = _found(folder)
+        older = paths[paths.index(successor) + 1 :]
+        whole = {path: about for path in [successor, *older] if (about := _about(path)) is not None}
+        scored = sorted((path for path in whole if SCORE in whole[path]), key=lambda path: whole[path][SCORE])
+        kept = {*list(whole)[:keep], *scored[:best]}
+        for path in older:
+            if path not in kept:
+                files.again(shutil.rmtree, path)
+
+
+def best(folder: Path) -> Path | None:
+    """The whole checkpoint with the lowest score, or None; those passed over are named in warnings.
+
+    Args:     folder: where the checkpoints of a run live.
+    """
+    scores = {path: about[SCORE] for path in _found(folder) if SCORE in (about := _about(path) or {})}
+    return _first_whole(sorted(scores, key=lambda path: scores[path]))
+
+
+def _about(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint says of itself if its files are there and as long as they should be; else None."""
+    try:
+        manifest = _manifest(path)
+        sizes = {name: (path / name).lstat().st_size for name in manifest.files}
+    except (CheckpointError, OSError):
+        return None
+    return manifest.about if all(sizes[name] == entry.size for name, entry in manifest.files.items()) else None
+
+
+def _first_whole(paths: list[Path]) -> Path | None:
+    for path in paths:
+        try:
+            verify(path)
+        except CheckpointError as error:
+            warnings.warn(f"Passed over a damaged checkpoint: {error}", stacklevel=3)
+        else:
+            return path
+    return None
 
 
 def _found(folder: Path) -> list[Path]:
@@ -156,24 +183,24 @@ def _found(folder: Path) -> list[Path]:
 def _tidy(folder: Path) -> None:
     """Clear away what a crash has left: half-written folders, and replaced ones whose successor stands."""
     for path in list(folder.glob(f"{files.ASIDE}*")):
-        shutil.rmtree(path)
+        files.again(shutil.rmtree, path)
     for path in list(folder.glob(f"{_REPLACED}*")):
         successor = path.with_name(path.name.removeprefix(_REPLACED))
         if successor.exists():
-            shutil.rmtree(path)
+            files.again(shutil.rmtree, path)
         else:
-            os.replace(path, successor)
+            files.again(os.replace, path, successor)
 
 
 def _place(aside: Path, final: Path) -> None:
     replaced = final.with_name(_REPLACED + final.name)
     if final.exists():
-        os.replace(final, replaced)
+        files.again(os.replace, final, replaced)
     try:
-        os.replace(aside, final)
+        files.again(os.replace, aside, final)
     except OSError:
         if replaced.exists():
-            os.replace(replaced, final)
+            files.again(os.replace, replaced, final)
         raise
     files.sync(final.parent)
     shutil.rmtree(replaced, ignore_errors=True)

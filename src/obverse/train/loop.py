@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 from obverse.ground.errors import DataError, InvalidArgument
 from obverse.train import checkpoint
 from obverse.train.checkpoint import Checkpoint
-from obverse.train.ema import EMA
+from obverse.train.ema import Average
+from obverse.train.optimizer import Optimizers, optimizers
+from obverse.train.protocols import Loss, Objective
 from obverse.train.run import TIMING, Run
 from obverse.train.settings import Training
 from obverse.train.signals import Listening, Stopped
-from obverse.train.state import Objective, Outcome, State
+from obverse.train.snapshots import snapshot
+from obverse.train.state import Outcome, State
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -37,6 +41,7 @@ class Progress:
               skipped: steps not taken so far because fp16 overflowed.
               draws: whether samples are due, by `sample_every` and at the end.
               ema: the averaged weights: `with progress.ema.applied(net): ...`.
+              averages: all averages that are kept, by the names of their files; "ema" is the first.
               save: writes a checkpoint now, before a `break`.
     """
 
@@ -50,7 +55,8 @@ class Progress:
     logsnr: Tensor
     skipped: int
     draws: bool
-    ema: EMA
+    ema: Average
+    averages: Mapping[str, Average]
     save: Callable[[], None]
 
 
@@ -63,6 +69,8 @@ def train(
     run: Run | None = None,
     start: Checkpoint | None = None,
     accelerator: Accelerator | None = None,
+    floor: Callable[[Any, int], Loss] | None = None,
+    optimizers: Callable[[nn.Module, Training], Optimizers] = optimizers,
 ) -> Iterator[Progress]:
     """Train, one optimiser step at each `next`.
 
@@ -71,12 +79,17 @@ def train(
 
     Args:     net: changed in place, and moved to the accelerator's device.
               loss: (net, batch, step) -> an object with mean (), per_sample and logsnr (batch); draws its noise by the
-                  step and the batch's rows. The net it is handed may be wrapped: call it, ask it nothing else.
+                  step and the batch's rows. The net it is handed may be wrapped: call it, ask it nothing else. One that
+                  learns from the steps has `observe`, `state` and `load` besides (`train.protocols.Learns`).
               batches: step -> an endless iterator of batches from that step on, for this process.
               settings: the numbers.
               run: where metrics and checkpoints go; None keeps nothing.
               start: where to continue, `run.newest()`; None begins at step 0.
               accelerator: devices and processes; Accelerate's own choice unless given.
+              floor: (batch, step) -> the loss of the exact model on the same draws, where it is known; in metrics as
+                  floor_by_logsnr.
+              optimizers: (net, settings) -> torch optimisers that share the parameters out; default what settings name.
+                  The rate of every step is settings'.
     Returns:  an iterator over the steps that are left.
     Raises:   NonFinite when a step would not be; the net is as it was before. Stopped when asked to by SIGINT, SIGTERM
               or SIGHUP, after saving. CheckpointError when saving fails. InvalidArgument for what does not fit.
@@ -97,7 +110,7 @@ def train(
         >>> steps[-1].step, steps[-1].loss < 1e-3
         (300, True)
     """
-    state = State(net, loss, settings, _accelerator(accelerator))
+    state = State(net, loss, settings, _accelerator(accelerator), optimizers, floor)
     if run is not None:
         ahead = checkpoint.newest(run.checkpoints)
         if ahead is not None and (start is None or start.path.name != ahead.name):
@@ -114,7 +127,9 @@ def _steps(state: State, batches: Callable[[int], Iterator[Any]], record: _Recor
     settings = state.settings
     state.net.train()
     stream = iter(batches(state.step))
-    with Listening() as signals:
+    with Listening() as signals, ExitStack() as stack:
+        if isinstance(stream, Generator):
+            stack.enter_context(closing(stream))  # a thread that works ahead ends with the loop
         while state.step < settings.steps:
             begun = time.perf_counter()
             batch = next(stream, None)
@@ -128,6 +143,8 @@ def _steps(state: State, batches: Callable[[int], Iterator[Any]], record: _Recor
             # processes hear at different moments; what was exchanged is what all of them know
             alone = state.accelerator.num_processes == 1
             heard = signals.heard if alone else outcome.heard
+            if _due(state.step, settings.snapshot_every, settings.steps):
+                record.snapshot()
             if heard or _due(state.step, settings.save_every, settings.steps):
                 record.save()
             if heard and state.step < settings.steps:
@@ -166,9 +183,15 @@ class _Record:
             logsnr=outcome.logsnr,
             skipped=state.skipped,
             draws=draws,
-            ema=state.ema,
+            ema=state.averages["ema"],
+            averages=state.averages,
             save=self.save,
         )
+
+    def snapshot(self) -> None:
+        """The averages that others can be made of, for good."""
+        if self.run is not None:
+            snapshot(self.run, self.state.step, self.state.averages)
 
     def save(self) -> None:
         """A checkpoint of this moment, unless there is one."""

@@ -1,14 +1,25 @@
-"""AdamW, its gradient, and its state as named tensors."""
+"""Optimisers: AdamW and Muon, gradients, and the state of any optimiser as named tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from obverse.ground.errors import CheckpointError
+from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.train.settings import Training
+
+Optimizers = Sequence[torch.optim.Optimizer]
+
+
+def optimizers(net: nn.Module, settings: Training) -> Optimizers:
+    """What `settings.optimizer` names, over what is trainable; each parameter belongs to one of them.
+
+    Raises:   InvalidArgument for Muon where torch has none, or where the net has no matrix.
+    """
+    return _NAMED[settings.optimizer](net, settings)
 
 
 def adamw(net: nn.Module, settings: Training) -> torch.optim.AdamW:
@@ -16,43 +27,90 @@ def adamw(net: nn.Module, settings: Training) -> torch.optim.AdamW:
 
     Source:   Loshchilov & Hutter (2019), algorithm 2.
     """
-    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    groups = [
+    return _adamw(_trained(net), settings)
+
+
+def muon(net: nn.Module, settings: Training) -> Optimizers:
+    """Muon for matrices, but for those that look rows up (embeddings); AdamW for the rest, convolutions among it.
+
+    Its steps are scaled to the size of AdamW's, so that lr and weight_decay mean the same.
+
+    Raises:   InvalidArgument where torch has no Muon (it came with torch 2.9), or where the net has no matrix.
+    Source:   Jordan et al. (2024); Liu et al. (2025), section 2.2.
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise InvalidArgument(
+            f"optimizer 'muon' needs torch >= 2.9, this is torch {torch.__version__} (optimizer='adamw')."
+        )
+    tables = {
+        parameter for module in net.modules() if isinstance(module, nn.Embedding) for parameter in module.parameters()
+    }
+    matrices = [p for p in _trained(net) if p.ndim == 2 and p not in tables]
+    if not matrices:
+        raise InvalidArgument("optimizer 'muon' turns matrices, and this net has none (optimizer='adamw').")
+    chosen = set(matrices)
+    rest = [p for p in _trained(net) if p not in chosen]
+    turned = torch.optim.Muon(matrices, settings.lr, settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return [turned, _adamw(rest, settings)] if rest else [turned]
+
+
+def _adamw(trained: list[nn.Parameter], settings: Training) -> torch.optim.AdamW:
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
+    if not settings.weight_decay:
+        groups = [{"params": trained, "weight_decay": 0.0}]  # one call instead of two
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained)
     return torch.optim.AdamW([g for g in groups if g["params"]], settings.lr, settings.betas, fused=fused or None)
 
 
-def state(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[str, Tensor]:
-    """The state as tensors named after parameters, such as "exp_avg.block.0.weight"."""
-    return {
-        f"{key}.{name}": value
-        for name, parameter in net.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+_NAMED: dict[str, Callable[[nn.Module, Training], Optimizers]] = {
+    "adamw": lambda net, settings: [adamw(net, settings)],
+    "muon": muon,
+}
 
 
-def restore(optimizer: torch.optim.Optimizer, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def state(chosen: Optimizers, net: nn.Module) -> dict[str, Tensor]:
+    """The state as tensors named after parameters, such as "exp_avg.block.0.weight".
+
+    Raises:   CheckpointError for an optimiser that keeps what is neither a tensor nor a number, such as LBFGS.
+    """
+    found: dict[str, Tensor] = {}
+    for optimizer in chosen:
+        for name, parameter in net.named_parameters():
+            for key, value in optimizer.state.get(parameter, {}).items():
+                if value is None:
+                    continue
+                if not isinstance(value, Tensor | int | float):
+                    raise CheckpointError(
+                        f"{type(optimizer).__name__} keeps a {type(value).__name__} ({key!r}), which no checkpoint "
+                        f"holds."
+                    )
+                found[f"{key}.{name}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+    return found
+
+
+def restore(chosen: Optimizers, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Continue from a saved state, to the last bit.
 
-    Raises:   CheckpointError when a name or a shape is another net's.
+    Raises:   CheckpointError when a name or a shape is another net's, or another optimiser's.
     """
     parameters = dict(net.named_parameters())
-    by_name: dict[str, dict[str, Tensor]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for key, value in tensors.items():
         kind, _, name = key.partition(".")
-        if name not in parameters or (value.ndim and value.shape != parameters[name].shape):
+        if name not in parameters or not _fits(value, parameters[name]):
             raise CheckpointError(
                 f"The optimizer's {key!r} of shape {tuple(value.shape)} fits no parameter of this net."
             )
-        by_name.setdefault(name, {})[kind] = value.clone()  # AdamW changes it in place
+        by_name.setdefault(name, {})[kind] = value.clone()  # optimisers change it in place
     names = {parameter: name for name, parameter in parameters.items()}
-    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
-    packed = optimizer.state_dict()
-    packed["state"] = {i: by_name[name] for i, name in enumerate(order) if name in by_name}
-    optimizer.load_state_dict(packed)
+    for optimizer in chosen:
+        order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+        packed = optimizer.state_dict()
+        packed["state"] = {i: by_name[name] for i, name in enumerate(order) if name in by_name}
+        optimizer.load_state_dict(packed)
 
 
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
@@ -72,3 +130,14 @@ def first_non_finite(net: nn.Module) -> str | None:
         if parameter.grad is not None and not parameter.grad.isfinite().all():
             return name
     return None
+
+
+def _trained(net: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in net.parameters() if parameter.requires_grad]
+
+
+def _fits(value: Tensor, parameter: Tensor) -> bool:
+    """Whether a state can belong to a parameter: a number, one for each entry, or one for each row or column."""
+    if value.ndim == 0:
+        return True
+    return value.ndim == parameter.ndim and all(n in (1, m) for n, m in zip(value.shape, parameter.shape, strict=True))

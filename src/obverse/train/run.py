@@ -3,6 +3,7 @@
 config.json     what was asked for
 metrics.jsonl   a line every few steps; a function of the configuration alone, so it can be compared bit by bit
 timing.jsonl    how long it took; differs from run to run
+sessions.jsonl  where and with what each stretch of it ran; see session.py
 samples/        what the model drew along the way, from fixed seeds
 checkpoints/    see checkpoint.py
 """
@@ -10,9 +11,10 @@ checkpoints/    see checkpoint.py
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +33,9 @@ class Run:
 
     Args:     folder: where it lives.
               config: what was asked for; JSON values.
+              best: how many of the checkpoints with the lowest score are kept beside the newest.
+              judge: a checkpoint's tensors -> its score, written into it; a function of them alone, lower is better,
+                  such as the loss on held-out data.
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
@@ -42,6 +47,8 @@ class Run:
 
     folder: Path
     config: Mapping[str, Any]
+    best: int = 0
+    judge: Callable[[Mapping[str, Mapping[str, Tensor]]], float] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def create(cls, folder: Path, config: Mapping[str, Any], *, resume: bool = False) -> Self:
@@ -63,8 +70,9 @@ class Run:
             return run
         if folder.exists() and any(not name.startswith(".") for name in os.listdir(folder)):
             raise InvalidArgument(f"{folder} is not empty (resume the run in it, or choose another folder).")
-        folder.mkdir(parents=True, exist_ok=True)
-        files.put(folder / _CONFIG, f"{text}\n".encode())
+        with files.refusals(f"{folder} could not be begun"):
+            files.folder(folder)
+            files.put(folder / _CONFIG, f"{text}\n".encode())
         return cls(folder, json.loads(text))
 
     @classmethod
@@ -99,7 +107,7 @@ class Run:
     def log(self, step: int, values: Mapping[str, Any], *, name: str = METRICS) -> None:
         """Append a line to metrics.jsonl; what differs from run to run belongs in `name="timing.jsonl"`.
 
-        Raises:   InvalidArgument for values JSON cannot hold.
+        Raises:   InvalidArgument for values JSON cannot hold; CheckpointError when the disk refuses.
         """
         try:
             line = json.dumps({"step": step, **values}, allow_nan=False)
@@ -107,32 +115,39 @@ class Run:
             raise InvalidArgument(
                 f"A line of {name} holds text, finite numbers, lists and mappings: {error}."
             ) from error
-        with open(self.folder / name, "ab") as file:
-            file.write(f"{line}\n".encode())
+        with files.refusals(f"{self.folder / name} could not be written"):
+            files.append(self.folder / name, f"{line}\n".encode())
 
     def put(self, name: str, data: bytes) -> Path:
-        """Write a file of the run, whole or not at all, such as "samples/step-00001000.png"."""
+        """Write a file of the run, whole or not at all, such as "samples/step-00001000.png".
+
+        Raises:   CheckpointError when the disk refuses.
+        """
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.put(path, data)
+        with files.refusals(f"{path} could not be written"):
+            files.folder(path.parent)
+            files.put(path, data)
         return path
 
     def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], about: Mapping[str, Any], keep: int) -> None:
         """Save a checkpoint that is complete without this folder, and delete those no longer needed."""
-        for name in (METRICS, TIMING):  # lines up to a checkpoint must not be younger than it
-            if (self.folder / name).exists():
-                with open(self.folder / name, "ab") as file:
-                    os.fsync(file.fileno())
-        checkpoint.save(self.checkpoints, step, tensors, {**about, "config": dict(self.config)})
-        checkpoint.prune(self.checkpoints, keep)
+        for path in (self.folder / METRICS, self.folder / TIMING):  # lines up to a checkpoint are not younger than it
+            if path.exists():
+                with files.refusals(f"{path} could not be written"):
+                    files.settle(path)
+        found = math.nan if self.judge is None else self.judge(tensors)
+        score = {checkpoint.SCORE: found} if math.isfinite(found) else {}
+        checkpoint.save(self.checkpoints, step, tensors, {**about, **score, "config": dict(self.config)})
+        checkpoint.prune(self.checkpoints, keep, self.best)
 
     def rewind(self, step: int, keep: int) -> None:
         """Clear away what a crash has left: lines beyond a step, a torn one, checkpoints no longer needed."""
-        checkpoint.prune(self.checkpoints, keep)
+        checkpoint.prune(self.checkpoints, keep, self.best)
         for path in (self.folder / METRICS, self.folder / TIMING):
             if path.exists():
                 ends = [0, *(end for end, line in _lines(path) if line["step"] <= step)]
-                os.truncate(path, ends[-1])
+                with files.refusals(f"{path} could not be cut back to step {step}"):
+                    files.again(os.truncate, path, ends[-1])
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ _WHOLE = {
     "batch": 1,
     "warmup": 0,
     "accumulate": 1,
+    "snapshot_every": 0,
     "save_every": 0,
     "sample_every": 0,
     "log_every": 1,
@@ -22,31 +24,48 @@ _RANGES = {  # name: (least, most, fix)
     "lr": (1e-12, 10.0, "try lr=1e-3"),
     "clip": (0.0, math.inf, "clip=0 does not clip"),
     "weight_decay": (0.0, 10.0, "weight_decay=0 does not decay"),
-    "ema": (0.0, math.inf, "a half-life in steps; ema=0 does not average"),
+    "cooldown": (1e-6, 1.0, "a fraction of all steps; try cooldown=0.2"),
     "ema_rampup": (0.0, 1.0, "a fraction of the steps done; try ema_rampup=0.05"),
 }
-_WORDS = {"decay": ("cosine", "constant"), "precision": ("fp32", "bf16", "fp16")}
+_WORDS = {
+    "optimizer": ("adamw", "muon"),
+    "decay": ("cosine", "constant", "cooldown", "inverse-sqrt"),
+    "precision": ("fp32", "bf16", "fp16"),
+}
+_WIDEST = 12**-0.5  # sigma_rel of the plain mean of all weights so far
 
 
 @dataclass(frozen=True)
 class Training:
     """How to train: how long, how fast, what is averaged and what is kept.
 
-    The rate of step k rises as (k + 1)/w over the w steps of warm-up, then is lr or falls to 0 along half a cosine.
+    The rate of step k rises as (k + 1)/w over the w steps of warm-up; then it is lr ("constant"), falls to 0 along half
+    a cosine ("cosine"), stays and falls to 0 on a line at the end ("cooldown"), or falls as (w/(k + 1))^½
+    ("inverse-sqrt").
 
     Args:
         steps: optimiser steps in all.
         batch: samples in a step, over all processes and accumulated parts; 128 keeps small nets busy and is smooth
             enough for lr=1e-3.
-        lr: peak rate of AdamW; 1e-3 as EDM uses on small images (large transformers want 1e-4).
+        optimizer: "adamw", or "muon": hidden matrices by Muon, scaled so that the same lr serves, the rest by AdamW.
+        lr: peak rate; 1e-3 as EDM uses on small images (large transformers want 1e-4).
         warmup: steps of rising rate, at most a tenth of all, so that short trial runs train too.
-        decay: "cosine" (best at a fixed length) or "constant" (when the length is not known).
+        decay: "cosine" (best at a fixed length), "constant" (when the length is not known), "cooldown" (constant, then
+            a line to 0) or "inverse-sqrt" (when the length is not known either).
+        cooldown: the last fraction of all steps, in which "cooldown" falls; 0.2 as Hägele et al. found enough.
         clip: largest norm of the gradient; 1 only ever meets outliers; 0 does not clip.
         weight_decay: decoupled, on matrices only; 0, because denoising nets rarely overfit before they converge.
         betas: AdamW's; 0.99 forgets a bad gradient sooner than 0.999 (EDM2 uses the same).
-        ema: half-life of the averaged weights, in steps; EDM's 0.5 M images of CIFAR-10 at batch 512 are 1000.
+        ema: half-life of the averaged weights, in steps, or several, of which the first is what samples are drawn
+            with; 0 follows the weights. EDM's 0.5 M images of CIFAR-10 at batch 512 are 1000.
         ema_rampup: the half-life is at most this fraction of the steps done; 0.05 as in EDM's training loop.
+        ema_power: relative lengths of averages with power-function profiles, such as 0.05 0.1, out of whose snapshots
+            an average of any length can be made afterwards; none by default, as each snapshot is kept for good.
+        snapshot_every: steps between those snapshots; 0 is only at the end.
         accumulate: parts in which a step's batch is worked through, to save memory; changes no draw.
+        recompute: keep the activations between blocks only and compute those within again: less memory, a third more
+            time, the same bits.
+        compile: torch.compile the net: faster after a minute or so; other last bits.
         precision: "fp32", "bf16" or "fp16"; weights, average and optimiser are float32 in all three.
         save_every: steps between checkpoints; 0 is only at the end.
         sample_every: steps between sample grids; 0 is never.
@@ -60,20 +79,27 @@ class Training:
         >>> settings.lr_at(0), settings.lr_at(9)
         (0.0001, 0.001)
 
-    Source:   Loshchilov & Hutter (2019); Karras et al. (2022), table 7 and reference code; Karras et al. (2024).
+    Source:   Loshchilov & Hutter (2019); Karras et al. (2022), table 7 and reference code; Karras et al. (2024);
+              Jordan et al. (2024) and Liu et al. (2025), Muon; Hägele et al. (2024), cool-down; Vaswani et al. (2017).
     """
 
     steps: int = 10_000
     batch: int = 128
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-3
     warmup: int = 100
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "constant", "cooldown", "inverse-sqrt"] = "cosine"
+    cooldown: float = 0.2
     clip: float = 1.0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.99)
-    ema: float = 1000.0
+    ema: float | tuple[float, ...] = 1000.0
     ema_rampup: float = 0.05
+    ema_power: tuple[float, ...] = ()
+    snapshot_every: int = 1000
     accumulate: int = 1
+    recompute: bool = False
+    compile: bool = False
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     save_every: int = 1000
     sample_every: int = 1000
@@ -98,6 +124,10 @@ class Training:
         if len(betas) != 2 or not all(_real(beta) and 0 <= beta < 1 for beta in betas):
             raise self._refusal("betas", "two numbers in [0, 1)", "try betas=(0.9, 0.99)")
         object.__setattr__(self, "betas", betas)
+        self._check_averages()
+        for name in ("recompute", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise self._refusal(name, "True or False", f"try {name}=False")
         if self.batch % self.accumulate:
             raise self._refusal("accumulate", f"a divisor of batch={self.batch}", "try accumulate=1")
 
@@ -109,13 +139,47 @@ class Training:
         warmup = min(self.warmup, self.steps // 10)
         if step < warmup:
             return self.lr * ((step + 1) / warmup)
-        if self.decay == "constant":
-            return self.lr
-        done = min((step - warmup) / (self.steps - warmup), 1.0)
-        return self.lr * (0.5 + 0.5 * math.cos(math.pi * done))
+        return self.lr * _DECAYS[self.decay](self, step, warmup)
+
+    @property
+    def horizons(self) -> tuple[float, ...]:
+        """The half-lives of all exponential averages."""
+        return self.ema if isinstance(self.ema, tuple) else (self.ema,)
+
+    def _check_averages(self) -> None:
+        for name in ("ema", "ema_power"):  # JSON knows lists only
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        distinct = len(set(self.horizons)) == len(self.horizons) > 0
+        if not distinct or not all(_real(h) and 0 <= h < math.inf for h in self.horizons):
+            raise self._refusal(
+                "ema", "one half-life in steps >= 0, or several distinct ones", "ema=0 averages nothing"
+            )
+        power = self.ema_power
+        if not isinstance(power, tuple) or not all(_real(s) and 0 < s < _WIDEST for s in power):
+            raise self._refusal("ema_power", f"relative lengths in (0, {_WIDEST:.4g})", "try ema_power=(0.05, 0.1)")
+        if len(set(power)) != len(power):
+            raise self._refusal("ema_power", "distinct relative lengths", "try ema_power=(0.05, 0.1)")
 
     def _refusal(self, name: str, expected: str, fix: str) -> InvalidArgument:
         return InvalidArgument(f"{name} is {expected}, got {getattr(self, name)!r} ({fix}).")
+
+
+def _cosine(settings: Training, step: int, warmup: int) -> float:
+    done = min((step - warmup) / (settings.steps - warmup), 1.0)
+    return 0.5 + 0.5 * math.cos(math.pi * done)
+
+
+def _cooling(settings: Training, step: int, _warmup: int) -> float:
+    return min(1.0, max(0.0, (settings.steps - step) / (settings.cooldown * settings.steps)))
+
+
+_DECAYS: dict[str, Callable[[Training, int, int], float]] = {
+    "constant": lambda _settings, _step, _warmup: 1.0,
+    "cosine": _cosine,
+    "cooldown": _cooling,
+    "inverse-sqrt": lambda _settings, step, warmup: math.sqrt(max(warmup, 1) / (step + 1)),
+}
 
 
 def _whole(value: object) -> bool:

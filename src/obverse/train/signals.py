@@ -1,9 +1,11 @@
-"""Ctrl-C and friends, heard between two steps."""
+"""Ctrl-C and friends: heard between two steps of a training, obeyed at once elsewhere."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -32,15 +34,17 @@ class Listening:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # Python hears signals nowhere else
-            for signum in (getattr(signal, name) for name in _HEARD if hasattr(signal, name)):
+        if _hears():
+            for signum in _signals():
                 if signal.getsignal(signum) not in (signal.SIG_IGN, None):  # nohup asks to ignore; None is not Python's
                     self._before[signum] = signal.signal(signum, self._note)
+        _listening.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _listening.remove(self)
         self._restore()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -52,3 +56,45 @@ class Listening:
         while self._before:
             signum, handler = self._before.popitem()
             signal.signal(signum, handler)  # type: ignore[arg-type]
+
+
+_listening: list[Listening] = []  # signals belong to the process, so this does too
+
+
+def heard() -> int:
+    """The signal that a training of this process has been sent and will act on after its step; 0 for none.
+
+    For what a caller does between two steps and can leave out, such as a picture: a scheduler waits 10 s at times.
+    """
+    return max((listening.heard for listening in _listening), default=0)
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """While this lasts, SIGTERM and SIGHUP end the process as Ctrl-C does: what is open is closed, the code is 128 + n.
+
+    Around the whole of a verb, so that it holds while data is read, before and after `Listening`.
+    """
+    before = {}
+    if _hears():
+        for signum in _signals():
+            if signum != signal.SIGINT and signal.getsignal(signum) is signal.SIG_DFL:
+                before[signum] = signal.signal(signum, _leave)
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    del frame
+    raise SystemExit(128 + signum)
+
+
+def _hears() -> bool:
+    return threading.current_thread() is threading.main_thread()  # Python hears signals nowhere else
+
+
+def _signals() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in _HEARD if hasattr(signal, name)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,85 +15,69 @@ from obverse.ground import noise
 from obverse.ground.errors import CheckpointError, InvalidArgument, NonFinite
 from obverse.train import optimizer
 from obverse.train.checkpoint import Checkpoint
-from obverse.train.ema import EMA, difference
+from obverse.train.ema import difference
+from obverse.train.health import Origin, origin
+from obverse.train.memory import blocks, recomputing
 from obverse.train.meter import Meter
 from obverse.train.precision import Scaler, computing
+from obverse.train.protocols import Batch, Learns, Loss, Objective
 from obverse.train.settings import Training
+from obverse.train.snapshots import averages
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-class Batch(Protocol):
-    """Rows of one training step, as a dataclass such as `obverse.data.Batch`; tensors have a row for each sample."""
-
-    @property
-    def x(self) -> Tensor:
-        """The samples; (batch *data)."""
-
-    @property
-    def label(self) -> Tensor | None:
-        """Their classes, if any; (batch)."""
-
-    @property
-    def index(self) -> Tensor:
-        """Which samples of the data set they are; (batch)."""
-
-    @property
-    def step(self) -> int:
-        """The training step they belong to."""
-
-    @property
-    def rows(self) -> Tensor:
-        """Their places in the batch over all processes and parts; (batch)."""
-
-
-class Loss(Protocol):
-    """What an objective says of a batch."""
-
-    @property
-    def mean(self) -> Tensor:
-        """What is minimised; ()."""
-
-    @property
-    def per_sample(self) -> Tensor:
-        """The loss of each sample; (batch)."""
-
-    @property
-    def logsnr(self) -> Tensor:
-        """Where on the path each sample was taken; (batch)."""
-
-
-Objective = Callable[[nn.Module, Any, int], Loss]
-
-
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One step, over all processes: loss, gradient norm, loss and log-SNR of each sample, the signal heard."""
+    """One step, over all processes.
+
+    Args:     loss, norm: of the whole batch; the norm is that of the gradient.
+              per_sample, logsnr: loss and place on the path of each sample; (batch).
+              heard: the signal that one of the processes has received, or 0.
+              part: mean squared norm of the gradients of the first parts, one in each process; 0 with one part.
+              floor: what the exact model would have lost, where there is one; (batch).
+    """
 
     loss: float
     norm: float
     per_sample: Tensor
     logsnr: Tensor
     heard: int
+    part: float
+    floor: Tensor | None
 
 
 class State:
-    """Net, average, optimiser, counters: what a step changes.
+    """Net, averages, optimisers, counters: what a step changes.
 
     Args:     net: moved to the accelerator's device.
               objective: (net, batch, step) -> Loss, a function of its arguments alone.
               settings: the numbers.
               accelerator: devices and processes.
+              optimizers: (net, settings) -> optimisers that share its parameters out; default what settings name.
+              floor: (batch, step) -> the Loss that the exact model would have on the same draws, where it is known.
     """
 
-    def __init__(self, net: nn.Module, objective: Objective, settings: Training, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        objective: Objective,
+        settings: Training,
+        accelerator: Accelerator,
+        optimizers: Callable[[nn.Module, Training], optimizer.Optimizers] = optimizer.optimizers,
+        floor: Callable[[Any, int], Loss] | None = None,
+    ) -> None:
+        self.floor = floor
+        self.learner = objective if isinstance(objective, Learns) else None
         self.objective, self.settings, self.accelerator = objective, settings, accelerator
-        self.net: nn.Module = accelerator.prepare_model(net)
         self.raw: nn.Module = getattr(net, "_orig_mod", net)  # a compiled net is saved under its own names
+        self.blocks = blocks(self.raw) if settings.recompute else []
+        compiled = net is not self.raw or not settings.compile
+        self.net: nn.Module = accelerator.prepare_model(net if compiled else torch.compile(net))
         self.parameters = list(self.raw.parameters())
-        self.optimizer = optimizer.adamw(self.raw, settings)
-        self.ema = EMA(self.raw, settings.ema, settings.ema_rampup)
+        self.optimizers = optimizers(self.raw, settings)
+        self.averages = averages(self.raw, settings)
         self.scaler = Scaler(accelerator.device, settings.precision)
         self.meter = Meter()
         word = noise.bits(1, seed=settings.seed, purpose="dropout", samples=[accelerator.process_index])
@@ -106,13 +91,20 @@ class State:
                   heard: the signal this process has received, or 0.
         Raises:   NonFinite naming the step and the first culprit; no parameter has changed then.
         """
-        losses = self._backward(batch)
-        self.scaler.inner.unscale_(self.optimizer)
+        losses, part = self._backward(batch)
+        if self.settings.precision == "fp16":
+            for each in self.optimizers:
+                self.scaler.inner.unscale_(each)
         norm = optimizer.gradient_norm(self.parameters)
-        outcome = self._gather(losses, norm, heard)
-        if torch.tensor([outcome.loss, outcome.norm]).isfinite().all():
-            self._apply(norm)
-            self.meter.add(outcome.loss, outcome.norm, outcome.per_sample, outcome.logsnr)
+        outcome = self._gather(batch, losses, norm, part, heard)
+        if math.isfinite(outcome.loss) and math.isfinite(outcome.norm):
+            self._apply(norm, outcome.norm)
+            self.meter.add(outcome.loss, outcome.norm, outcome.per_sample, outcome.logsnr, outcome.floor)
+            if self.learner is not None:
+                self.learner.observe(outcome.logsnr, outcome.per_sample)
+            parts = self.settings.accumulate * self.accelerator.num_processes
+            if self.settings.accumulate > 1:
+                self.meter.add_noise(outcome.part, outcome.norm**2, len(outcome.per_sample), parts)
         elif self.scaler.lower():
             self.skipped += 1
         else:
@@ -121,12 +113,14 @@ class State:
         return outcome
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds; "net" and "ema" are state dicts that any tool can load."""
-        counts = {"ema": torch.tensor(self.ema.count), "skipped": torch.tensor(self.skipped)}
+        """What a checkpoint holds; "net", "ema" and the other averages are state dicts that any tool can load."""
+        counts = {"ema": torch.tensor(self.averages["ema"].count), "skipped": torch.tensor(self.skipped)}
+        learnt: dict[str, Tensor] = {} if self.learner is None else self.learner.state()
         return {
             "net": self.raw.state_dict(),
-            "ema": self.ema.weights,
-            "optimizer": optimizer.state(self.optimizer, self.raw),
+            **{name: average.weights for name, average in self.averages.items()},
+            "optimizer": optimizer.state(self.optimizers, self.raw),
+            **({"objective": learnt} if learnt else {}),
             "counters": {**counts, **self.meter.state(), **self.scaler.state()},
         }
 
@@ -136,50 +130,76 @@ class State:
         Raises:   CheckpointError when it is another net's, or lacks a part.
         """
         try:
-            net, ema, moments, counters = (start.tensors[group] for group in ("net", "ema", "optimizer", "counters"))
+            net, moments, counters = (start.tensors[group] for group in ("net", "optimizer", "counters"))
+            averaged = {name: start.tensors[name] for name in self.averages}
             count, skipped = int(counters["ema"]), int(counters["skipped"])
             self.meter.load(counters)
         except KeyError as error:
             raise CheckpointError(f"{start.path} has no {error}: it is not a checkpoint of a training.") from None
-        if (apart := difference(self.raw.state_dict(), net)) or (apart := difference(self.ema.weights, ema)):
-            raise CheckpointError(f"{start.path} is of another net: {apart}.")
+        for found in (net, *averaged.values()):
+            if apart := difference(self.raw.state_dict(), found):
+                raise CheckpointError(f"{start.path} is of another net: {apart}.")
         self.raw.load_state_dict(net)
-        self.ema.load(ema, count)
-        optimizer.restore(self.optimizer, self.raw, moments)
+        for name, average in self.averages.items():
+            average.load(averaged[name], count)
+        optimizer.restore(self.optimizers, self.raw, moments)
         self.scaler.load(counters)
+        if self.learner is not None:
+            self.learner.load(start.tensors.get("objective", {}))
         self.step, self.skipped = start.step, skipped
 
-    def _backward(self, batch: Batch) -> list[Loss]:
-        self.optimizer.zero_grad()
+    def _backward(self, batch: Batch) -> tuple[list[Loss], Tensor | float]:
+        """The losses of all parts; the squared norm of the gradient of the first of several."""
+        for parameter in self.parameters:
+            parameter.grad = None
         parts = _parts(batch, self.settings.accumulate, self.accelerator.device)
-        losses = []
-        with self._seeded():
+        losses: list[Loss] = []
+        first: Tensor | float = 0.0
+        with self._seeded(), recomputing(self.blocks):
             for i, part in enumerate(parts):
                 apart = self.accelerator.no_sync(self.net) if i + 1 < len(parts) else nullcontext()
                 with apart:
                     with computing(self.net, self.settings.precision, self.accelerator.device):
                         losses.append(self.objective(self.net, part, self.step))
                     torch.autograd.backward(self.scaler.inner.scale(losses[-1].mean / len(parts)))
-        return losses
+                if i == 0 and len(parts) > 1:
+                    scale = len(parts) / self.scaler.inner.get_scale()
+                    first = (optimizer.gradient_norm(self.parameters) * scale) ** 2
+        return losses, first
 
-    def _gather(self, losses: list[Loss], norm: Tensor, heard: int) -> Outcome:
+    def _gather(self, batch: Batch, losses: list[Loss], norm: Tensor, part: Tensor | float, heard: int) -> Outcome:
         """Everything that is logged or decided, in one exchange between processes and one copy from the device."""
         mean = torch.stack([loss.mean.detach() for loss in losses]).mean()
-        pairs = [torch.stack([loss.per_sample.to(mean), loss.logsnr.to(mean)], 1).detach() for loss in losses]
-        head = torch.stack([mean, norm.to(mean), mean.new_tensor(heard), mean.new_tensor(0)]).reshape(2, 2)
-        table = self.accelerator.gather(torch.cat([head, *pairs])).cpu()
-        table = table.reshape(self.accelerator.num_processes, -1, 2)
-        rows = table[:, 2:].transpose(0, 1).reshape(-1, 2)  # process r holds rows r, r + processes ...
-        loss, shared = float(table[:, 0, 0].mean()), float(table[0, 0, 1])  # the gradient is one for all processes
-        return Outcome(loss, shared, rows[:, 0], rows[:, 1], int(table[:, 1, 0].max()))
+        columns = [_column(mean, [getattr(loss, name) for loss in losses]) for name in ("per_sample", "logsnr")]
+        if self.floor is not None:
+            with torch.no_grad():
+                columns.append(_column(mean, [self.floor(batch, self.step).per_sample]))
+        count = self.accelerator.num_processes
+        if count == 1 and mean.device.type == "cpu":
+            per_sample, logsnr, *least = columns
+            floor = least[0] if least else None
+            return Outcome(float(mean), float(norm), per_sample, logsnr, heard, float(part), floor)
+        rows = torch.stack(columns, 1)
+        numbers = (mean, norm, part, heard)
+        head = [value.to(mean) if isinstance(value, Tensor) else mean.new_tensor(value) for value in numbers]
+        table = self.accelerator.gather(torch.cat([torch.stack(head), rows.flatten()])).cpu().reshape(count, -1)
+        rows = table[:, 4:].reshape(count, -1, len(columns)).transpose(0, 1).reshape(-1, len(columns))
+        # process r holds rows r, r + processes ...; the gradient is one for all processes
+        loss, shared, first = float(table[:, 0].mean()), float(table[0, 1]), float(table[:, 2].mean())
+        per_sample, logsnr, *least = rows.unbind(1)
+        return Outcome(loss, shared, per_sample, logsnr, int(table[:, 3].max()), first, least[0] if least else None)
 
-    def _apply(self, norm: Tensor) -> None:
-        optimizer.clip(self.parameters, norm, self.settings.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.lr_at(self.step)
-        self.scaler.inner.step(self.optimizer)
+    def _apply(self, norm: Tensor, size: float) -> None:
+        if size + 1e-6 >= self.settings.clip:  # otherwise torch would multiply by 1
+            optimizer.clip(self.parameters, norm, self.settings.clip)
+        lr = self.settings.lr_at(self.step)
+        for each in self.optimizers:
+            for group in each.param_groups:
+                group["lr"] = lr
+            self.scaler.inner.step(each)
         self.scaler.inner.update()
-        self.ema.update(self.raw)
+        for average in self.averages.values():
+            average.update(self.raw)
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
@@ -193,25 +213,52 @@ class State:
             yield
 
     def _culprit(self, batch: Batch, losses: list[Loss], outcome: Outcome) -> str:
-        """In words: the first sample, or else the first parameter, that is not finite."""
+        """In words: the first sample that is not finite and where in the net, or else the first gradient."""
+        place = ""
+        for part in _parts(batch, self.settings.accumulate, self.accelerator.device):
+            if (found := self._origin(part)) is not None:
+                where = "" if found.row is None else f", row {int(part.rows[found.row])} of the batch"
+                place = f"; the first tensor that is not is {found.what}{where}"
+                break
         bad = (~torch.cat([loss.per_sample.detach() for loss in losses]).isfinite()).nonzero().flatten().tolist()
         if bad:
             row, index = int(batch.rows[bad[0]]), int(batch.index[bad[0]])
-            return f"the loss of row {row} of its batch, sample {index} of the data, is not finite"
+            return f"the loss of row {row} of its batch, sample {index} of the data, is not finite{place}"
         if (name := optimizer.first_non_finite(self.raw)) is not None:
-            return f"the gradient of {name!r} is not finite"
-        return f"the loss is {outcome.loss} and the norm of the gradient {outcome.norm}"
+            return f"the gradient of {name!r} is not finite{place}"
+        return f"the loss is {outcome.loss} and the norm of the gradient {outcome.norm}{place}"
+
+    def _origin(self, part: Batch) -> Origin | None:
+        def forward() -> None:
+            with self._seeded(), computing(self.raw, self.settings.precision, self.accelerator.device):
+                self.objective(self.raw, part, self.step)
+
+        return origin(self.raw, forward, len(part.x))
+
+
+def _column(like: Tensor, values: list[Tensor]) -> Tensor:
+    """One number for each row of all parts, detached, where and as precise as the loss is."""
+    return torch.cat([value.detach().to(like) for value in values]) if len(values) > 1 else values[0].detach().to(like)
 
 
 def _parts(batch: Batch, count: int, device: torch.device) -> list[Any]:
     """The batch on its device, in equal parts."""
     if not is_dataclass(batch) or isinstance(batch, type):
         raise InvalidArgument(f"A batch is a dataclass with a tensor x, got {type(batch).__name__} (use data.Batch).")
+    if count == 1 and batch.x.device == device:
+        return [batch]
     size, left = divmod(len(batch.x), count)
     if left:
         raise InvalidArgument(f"accumulate divides the batch of a process, got {count} for {len(batch.x)} rows.")
-    tensors = {f.name: v.to(device) for f in fields(batch) if isinstance(v := getattr(batch, f.name), Tensor)}
+    slices = [slice(i * size, (i + 1) * size) for i in range(count)]
     return [
-        replace(batch, **{name: value[i * size : (i + 1) * size] for name, value in tensors.items()})
-        for i in range(count)
+        replace(batch, **{f.name: _part(getattr(batch, f.name), where, device) for f in fields(batch)})
+        for where in slices
     ]
+
+
+def _part(value: Any, where: slice, device: torch.device) -> Any:
+    """Some rows of a field, on a device, where it has rows: tensors, and what knows its own parts."""
+    if isinstance(value, Tensor):
+        return value[where].to(device)
+    return value.part(where, device) if hasattr(value, "part") else value

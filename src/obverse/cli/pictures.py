@@ -1,0 +1,86 @@
+"""The sample grids that a training draws along the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from obverse.cli.console import Talk
+from obverse.ground.errors import CheckpointError, ObverseError
+
+if TYPE_CHECKING:
+    from obverse.recipes import Fitting, Recipe, Trained
+
+
+class Pictures:
+    """The sample grids along the way: the same seeds at every step, so that they make a flip-book.
+
+    Args:     talk: who is told when there can be no picture.
+              recipe, fitting: of the run.
+    """
+
+    def __init__(self, talk: Talk, recipe: Recipe, fitting: Fitting) -> None:
+        self.talk, self.recipe, self.fitting = talk, recipe, fitting
+        self.wanted = fitting.main and recipe.training.sample_every > 0
+        self.failed: set[int] = set()
+
+    def draw(self, step: int, *, patient: bool = True) -> None:
+        """Draw with the weights that the network has now, and keep it.
+
+        Args:     patient: whether to draw on although the training has been asked to stop.
+        """
+        from obverse.recipes import Trained, build
+
+        if self.wanted:
+            run, facts, net = self.fitting.run, self.fitting.facts, self.fitting.net
+            training = net.training
+            self._put(step, Trained(run, self.recipe, facts, build.model(self.recipe, net.eval()), step), patient)
+            net.train(training)
+
+    def missing(self, step: int) -> None:
+        """Draw what a signal has cut short, from the newest checkpoint, which is of this step."""
+        from obverse.recipes import Trained
+
+        every, steps = self.recipe.training.sample_every, self.recipe.training.steps
+        due = self.wanted and step not in self.failed and (step % every == 0 or step == steps)
+        if due and not (self.fitting.run.folder / _name(step)).exists():
+            self._put(step, Trained.open(self.fitting.run.folder), patient=True)
+
+    def _put(self, step: int, view: Trained, patient: bool) -> None:
+        from obverse.train.signals import heard
+
+        try:
+            self.fitting.run.put(_name(step), picture(view, watch=None if patient else _unless(heard)))
+        except _Hurried:
+            return
+        except CheckpointError:  # the disk is full: the next checkpoint would find it so
+            raise
+        except ObverseError as error:  # a picture is not worth a run
+            self.failed.add(step)
+            self.talk.say(f"no picture of step {step}: {error}")
+
+
+class _Hurried(Exception):
+    """The training has been asked to stop; saving comes first."""
+
+
+def _unless(heard: Callable[[], int]) -> Callable[[object], None]:
+    def watch(step: object) -> None:
+        del step
+        if heard():
+            raise _Hurried
+
+    return watch
+
+
+def picture(view: Trained, watch: Callable[[Any], object] | None = None) -> bytes:
+    """The sample grid of a model as a PNG: a class each column, where there are classes."""
+    from obverse.data import png, sheet
+    from obverse.recipes.sampling import Sampling
+
+    across = min(16, len(view.facts.classes) or 8)
+    return png(sheet(view.sample(8 * across, Sampling(microbatch=0), watch=watch), columns=across))
+
+
+def _name(step: int) -> str:
+    return f"samples/step-{step:08d}.png"

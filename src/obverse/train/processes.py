@@ -1,0 +1,100 @@
+"""Several processes of one training on this machine, started by torch's own launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from obverse.ground.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+
+LEFT = 75  # exit code of a process that went because another had; EX_TEMPFAIL
+
+
+def left_behind(error: BaseException) -> bool:
+    """Whether an error only says that another process of the training has ended; that one knows why."""
+    return launched() > 1 and isinstance(error, RuntimeError) and "by peer" in str(error)
+
+
+def launched() -> int:
+    """How many processes a launcher (ours, torchrun, accelerate) has started together with this one; 0 for none."""
+    return int(os.environ.get("WORLD_SIZE", "0")) if "LOCAL_RANK" in os.environ else 0
+
+
+def here() -> PartialState:
+    """This process among those that train together: its number, how many there are, its device.
+
+    Ask this before anything else asks Accelerate, which without GPUs would leave each process to itself.
+    """
+    import torch
+    from accelerate import PartialState
+
+    found = torch.accelerator.current_accelerator()
+    shared = found is not None and found.type != "mps"  # whose GPU is one
+    return PartialState(cpu=launched() > 1 and not shared)
+
+
+def launch(module: str, argv: Sequence[str], count: int) -> int:
+    """Run `python -m module argv` in `count` processes that train together: a GPU each, or CPU cores shared evenly.
+
+    They meet at a free port of this machine. The first that fails ends the others; a signal reaches all of them, and
+    they have 30 s to save.
+
+    Args:     module: such as "obverse".
+              argv: its words; the same for all.
+              count: >= 1; at most as many as there are GPUs, where there are any.
+    Returns:  0, or the exit code of the first process that failed, or 128 + signal.
+    Raises:   InvalidArgument for a count that does not fit.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if count < 1 or 0 < gpus < count:
+        most = f"in 1 ... {gpus}, a GPU each" if gpus else ">= 1"
+        raise InvalidArgument(
+            f"processes is {most}, got {count} (CUDA_VISIBLE_DEVICES= hides the GPUs, and the CPU is used)."
+        )
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import get_args_parser, run
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
+    words = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={count}", "-m", module, *argv]
+    try:
+        with _quiet():
+            run(get_args_parser().parse_args(words))  # type: ignore[no-untyped-call]
+    except SignalException as stop:
+        return 128 + int(stop.sigval)
+    except ChildFailedError as error:
+        failures = dict(error.failures)
+        codes = {rank: int(failure.exitcode) for rank, failure in failures.items()}
+        ended_by_us = (LEFT, -signal.SIGTERM, 128 + signal.SIGTERM)
+        rank = min(codes, key=lambda rank: (codes[rank] in ended_by_us, failures[rank].timestamp))
+        if codes[rank] < 0:
+            name = signal.Signals(-codes[rank]).name
+            print(f"{module}: process {rank} of {count} was ended by {name}; resume to continue.", file=sys.stderr)
+        return 128 - codes[rank] if codes[rank] < 0 else codes[rank]
+    return 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the launcher logs says again what the processes have said themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # torch gives each of its loggers a level of its own
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,7 +18,7 @@ FLOORS = {
     3: ["model"],
     4: ["sampler", "objective", "guidance"],
     5: ["train", "laws", "likelihood", "distill"],
-    6: ["recipes", "interop"],
+    6: ["recipes", "interop", "sklearn"],
     7: ["explorer", "report"],
     8: ["cli"],
     9: [""],  # obverse itself: it hands out names from every room

@@ -1,0 +1,90 @@
+"""What is known of a table: its columns' scales, those that never vary, and the kind of frame it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from obverse.data import Dataset, Scaling
+from obverse.ground import extras
+
+COPY = 1e-12  # 1 - |correlation| below which one column is another one, scaled
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to the units of the network and back.
+
+    Args:     varying: the columns that have a density.
+              scaling: theirs, to mean 0 and deviation 1.
+              first: the first row, which holds the value of the others.
+    """
+
+    varying: NDArray[Any]
+    scaling: Scaling
+    first: NDArray[Any]
+
+    @classmethod
+    def of(cls, rows: NDArray[Any], names: Sequence[str]) -> Self:
+        """What a table says of itself.
+
+        Raises:   ValueError where no column varies, or one is the copy of another: there is no density then.
+        """
+        columns = torch.as_tensor(rows.astype(np.float64))  # a copy: the rows may be read-only
+        whole = Scaling.standard(columns)
+        varying = np.setdiff1d(np.arange(rows.shape[1]), whole.constant)
+        if not len(varying):
+            raise ValueError(f"X has no density: none of its {rows.shape[1]} columns varies over {len(rows)} rows.")
+        scaling = Scaling(*(tuple(values[i] for i in varying) for values in (whole.shift, whole.scale)))
+        made = cls(varying, scaling, rows[0])
+        made._refuse_copies(columns, names)
+        return made
+
+    def dataset(self, rows: NDArray[Any]) -> Dataset:
+        """The varying columns, ready for training."""
+        return Dataset("X", self.raw(rows), scaling=self.scaling)
+
+    def raw(self, rows: NDArray[Any]) -> Tensor:
+        """The varying columns, unscaled; float64."""
+        return torch.as_tensor(rows[:, self.varying]).double()
+
+    def fits(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Which rows have the right values where columns never vary."""
+        rest = np.setdiff1d(np.arange(len(self.first)), self.varying)
+        same: NDArray[Any] = (rows[:, rest] == self.first[rest]).all(1)
+        return same
+
+    def rows(self, x: Tensor) -> NDArray[Any]:
+        """Samples as whole rows, in the type of the table."""
+        made = np.repeat(self.first[None], len(x), 0)
+        made[:, self.varying] = self.scaling.undo(x).numpy()
+        return made
+
+    def _refuse_copies(self, columns: Tensor, names: Sequence[str]) -> None:
+        unit = (columns[:, self.varying] - torch.tensor(self.scaling.shift).double()) / torch.tensor(
+            self.scaling.scale
+        ).double()
+        alike = (unit.T @ unit / len(unit)).abs().triu(1) > 1 - COPY
+        if len(unit) > 2 and bool(alike.any()):  # two rows always lie on a line
+            one, other = (names[int(self.varying[i])] for i in alike.nonzero()[0])
+            raise ValueError(f"X has no density: column {other!r} is column {one!r}, scaled. Leave one of them out.")
+
+
+def frame_of(data: Any) -> str | None:
+    """The package of a data frame, such as "pandas"; None for anything else."""
+    package = type(data).__module__.partition(".")[0]
+    return package if type(data).__name__ == "DataFrame" and package in ("pandas", "polars") else None
+
+
+def framed(rows: NDArray[Any], frame: str | None, names: Sequence[str]) -> Any:
+    """Rows in the kind of frame that the data came in."""
+    if frame is None:
+        return rows
+    make = extras.load(frame, "data").DataFrame
+    return make({name: rows[:, i] for i, name in enumerate(names)})

@@ -55,28 +55,20 @@ def main(argv: list[str]) -> int:
 
 def every_family() -> dict[str, Any]:
     """Every family by its name, members loaded."""
+    from obverse.data import Augmentation
     from obverse.ground.families import Family
     from obverse.metrics import Features, Metric
     from obverse.model import Precondition, TimeInput
     from obverse.nets import Architecture
     from obverse.objective import Coupling, Distance, TimeLaw, Weighting
+    from obverse.objective.couplings import Cost
     from obverse.objective.effective import TrainingRecipe
     from obverse.path import Prediction, Schedule
     from obverse.sampler import Adaptive, Clock, Grid, Pair, Solver, Strength
 
     bases: list[type[Family]] = [Schedule, Prediction, Solver, Strength, Clock, Adaptive, Pair, Grid]
-    bases += [
-        TimeLaw,
-        Weighting,
-        Distance,
-        TrainingRecipe,
-        Coupling,
-        Architecture,
-        TimeInput,
-        Precondition,
-        Metric,
-        Features,
-    ]
+    bases += [TimeLaw, Weighting, Distance, TrainingRecipe, Coupling, Cost, Architecture, TimeInput, Precondition]
+    bases += [Metric, Features, Augmentation]
     return {base.family: base for base in bases}
 
 

@@ -76,10 +76,12 @@ def _unless(heard: Callable[[], int]) -> Callable[[object], None]:
 def picture(view: Trained, watch: Callable[[Any], object] | None = None) -> bytes:
     """The sample grid of a model as a PNG: a class each column, where there are classes."""
     from obverse.data import png, sheet
+    from obverse.recipes.build import shown
     from obverse.recipes.sampling import Sampling
 
     across = min(16, len(view.facts.classes) or 8)
-    return png(sheet(view.sample(8 * across, Sampling(microbatch=0), watch=watch), columns=across))
+    _, seen = shown(view.recipe, view.facts, view.sample(8 * across, Sampling(microbatch=0), watch=watch))
+    return png(sheet(seen, columns=across))
 
 
 def _name(step: int) -> str:

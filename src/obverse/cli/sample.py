@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import sys
@@ -191,10 +192,10 @@ def write(
     import numpy as np
 
     from obverse.data import png, sheet
+    from obverse.recipes.build import shown
 
-    facts = trained.facts
-    raw = facts.scaling.undo(x).numpy()
-    arrays: dict[str, Any] = {"x": raw, "seed": how.seed, "sample": np.array(numbers)}
+    facts, seen = shown(trained.recipe, trained.facts, x)
+    arrays: dict[str, Any] = {"x": facts.scaling.undo(seen).numpy(), "seed": how.seed, "sample": np.array(numbers)}
     if labels is not None:
         arrays["label"] = labels.numpy()
     packed = io.BytesIO()
@@ -203,13 +204,14 @@ def write(
     out.parent.mkdir(parents=True, exist_ok=True)
     films: list[Path] = []
     try:
-        files[".png"] = png(sheet(x, columns=min(16, len(facts.classes)) or None))
+        files[".png"] = png(sheet(seen, columns=min(16, len(facts.classes)) or None))
         films = reel.write(out)
     except InvalidArgument as error:  # data of a shape that has no picture has numbers all the same
         print(f"no picture: {error}", file=sys.stderr)
     if facts.columns:
-        rows = [",".join(facts.columns), *(",".join(f"{value:.9g}" for value in row) for row in raw)]
-        files[".csv"] = ("\n".join(rows) + "\n").encode()
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(facts.table(x))
+        files[".csv"] = text.getvalue().encode()
     for suffix, data in files.items():
         out.with_name(out.name + suffix).write_bytes(data)
     return [*(out.with_name(out.name + suffix) for suffix in files), *films]

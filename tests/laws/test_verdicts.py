@@ -12,6 +12,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.ground.families import Family
 from obverse.laws import Verdict, check, laws_of
 from obverse.objective import Coupling
+from obverse.objective.couplings import Batch
 from obverse.path import Linear, Schedule
 from obverse.sampler import DDIM
 
@@ -45,13 +46,13 @@ def test_a_member_that_borrows_its_name_is_rejected(broken: Broken) -> None:
 def test_a_member_that_raises_has_broken_the_law_it_was_asked() -> None:
     @dataclass(frozen=True)
     class Wrong(Coupling, name="wrong"):
-        def pair(self, x: Tensor, eps: Tensor) -> Tensor:
+        def paired(self, batch: Batch) -> Tensor:
             raise RuntimeError("no pairs today")
 
     verdicts = check(Wrong)
-    assert [verdict.ok for verdict in verdicts] == [True, False, False]
+    assert [verdict.ok for verdict in verdicts] == [True, False, False, False]
     assert verdicts[1].detail == "RuntimeError: no pairs today"
-    assert str(verdicts[1]).startswith("BROKEN  it rearranges")
+    assert str(verdicts[1]).startswith("BROKEN  it gives each row a source row")
 
 
 def test_every_law_answers_with_what_it_measured_and_how_long_it_took() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.families import Family
-from obverse.model.network import Precondition, TimeInput
+from obverse.model.inputs import Precondition, TimeInput
 from obverse.path import Level, Linear, Prediction, Schedule, V, Velocity
 from obverse.sampler import DDIM, Euler, Grid, Solver, Strength, Uniform
 from obverse.sampler.solvers.solver import Combination, Trace

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, NonFinite, SingularConversion, UnknownName
 from obverse.model import Gaussian, Microbatched, Mixture, Model, Network
-from obverse.model.network import OnCircle, Time
+from obverse.model.inputs import OnCircle, Time
 from obverse.path import EDM, VE, VP, Cosine, Linear, Schedule
 from obverse.sampler import DDIM, SDE, Heun, Sampler, Solver, Step, Tableau, Uniform, sample
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.interop.conventions import FACES, Convention
-from obverse.model.network import TimeInput
+from obverse.model.inputs import TimeInput
 from obverse.path import Prediction, Schedule
 from obverse.sampler import Register, Tableau
 from obverse.sampler.program import combine

@@ -10,7 +10,7 @@ from torch import Tensor
 from obverse.ground.numerics import exact
 from obverse.laws.law import all_within, demand, law
 from obverse.laws.problems import PATHS, times
-from obverse.model.network import Precondition, TimeInput
+from obverse.model.inputs import Precondition, TimeInput
 
 
 @law("time", "it is finite and runs one way along the path")

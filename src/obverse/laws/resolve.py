@@ -14,7 +14,7 @@ from typing import Any
 from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.ground.families import Family
 from obverse.laws.law import made
-from obverse.model.network import Precondition, TimeInput
+from obverse.model.inputs import Precondition, TimeInput
 from obverse.objective import Cost, Coupling, Distance, TimeLaw, Weighting
 from obverse.path import Prediction, Schedule
 from obverse.sampler import Grid, Solver, Strength

@@ -1,8 +1,9 @@
 """Models: networks, exact oracles, and models around models."""
 
 from obverse.model.clamp import Clamped, Dynamic, Thresholded
+from obverse.model.inputs import Precondition, TimeInput
 from obverse.model.model import Around, Call, Cond, Microbatched, Model, Rescheduled
-from obverse.model.network import Network, Precondition, TimeInput
+from obverse.model.network import Network
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
 from obverse.model.recall import SelfConditioned
 

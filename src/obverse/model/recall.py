@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
+from obverse.model.inputs import Precondition, TimeInput
 from obverse.model.model import Around, Call, Cond
-from obverse.model.network import Network, Precondition, TimeInput
+from obverse.model.network import Network
 from obverse.nets.seeing import COND, SEEN
 from obverse.path import Data, Level, change
 

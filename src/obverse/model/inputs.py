@@ -1,0 +1,121 @@
+"""How networks want to be told where they are, and how they want their state scaled."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from obverse.ground.families import Family
+from obverse.ground.numerics import Number, exact, log
+from obverse.path import Flow, Level, Prediction, Velocity
+
+
+class TimeInput(Family, family="time"):
+    """How a network wants to be told where it is."""
+
+    @abstractmethod
+    def __call__(self, level: Level) -> Number:
+        """The number handed to the network at a level."""
+
+    def face(self, predicts: Prediction) -> Prediction:
+        """What a prediction means to somebody whose time runs this way."""
+        return predicts
+
+
+@dataclass(frozen=True)
+class Time(TimeInput, name="t"):
+    """t in [0, 1], data at 0 (times `scale`: 1000 for SD3, FLUX)."""
+
+    scale: float = 1.0
+
+    def __call__(self, level: Level) -> Number:
+        return self.scale * level.t
+
+
+class DataAtOne(TimeInput, name="data-at-1"):
+    """1 - t: flow-matching papers' time, in which rates (flow, velocity) have the other sign."""
+
+    def __call__(self, level: Level) -> Number:
+        return 1 - level.t
+
+    def face(self, predicts: Prediction) -> Prediction:
+        return Reversed(predicts) if isinstance(predicts, Flow | Velocity) else predicts
+
+
+@dataclass(frozen=True)
+class Index(TimeInput, name="index"):
+    """The index of a discrete schedule, from count - 1 (noise) to 0: count t - 1, as DDPM networks want it."""
+
+    count: int = 1000
+
+    def __call__(self, level: Level) -> Number:
+        return self.count * level.t - 1
+
+
+@dataclass(frozen=True)
+class LogSNR(TimeInput, name="logsnr"):
+    """log-SNR itself, limited to +-limit: the path can be swapped afterwards."""
+
+    limit: float = 20.0
+
+    def __call__(self, level: Level) -> Number:
+        return exact(level.logsnr).clamp(-self.limit, self.limit)
+
+
+class LogNSR(TimeInput, name="log-nsr"):
+    """log(sigma/alpha) / 4: EDM's c_noise (Karras et al. 2022, table 1)."""
+
+    def __call__(self, level: Level) -> Number:
+        return log(level.nsr) / 4
+
+
+class NSR(TimeInput, name="nsr"):
+    """sigma/alpha itself: EDM's sigma, as k-diffusion and VE networks want it."""
+
+    def __call__(self, level: Level) -> Number:
+        return level.nsr
+
+
+@dataclass(frozen=True)
+class Reversed(Prediction):
+    """A rate as seen when time runs from source to data: minus the row."""
+
+    face: Prediction
+
+    name = "reversed"
+
+    def row(self, level: Level) -> tuple[Number, Number]:
+        a, b = self.face.row(level)
+        return -a, -b
+
+
+class Precondition(Family, family="precondition"):
+    """How a network wants its state scaled."""
+
+    @abstractmethod
+    def __call__(self, level: Level) -> Number:
+        """What the state is multiplied by before it enters."""
+
+
+class Unscaled(Precondition, name="none"):
+    """The state as it is."""
+
+    def __call__(self, level: Level) -> Number:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class UnitVariance(Precondition, name="unit-variance"):
+    """1 / sqrt(alpha² sigma_data² + sigma²): EDM's c_in, right on every path (T13)."""
+
+    sigma_data: float = 0.5
+
+    def __call__(self, level: Level) -> Number:
+        return (level.alpha**2 * self.sigma_data**2 + level.sigma**2) ** -0.5
+
+
+class OnCircle(Precondition, name="circle"):
+    """1 / r: the state on the unit circle, so that training does not depend on the schedule's scale."""
+
+    def __call__(self, level: Level) -> Number:
+        return 1 / level.r

@@ -7,14 +7,14 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from obverse import __version__
 from obverse.data import Dataset
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import build
 from obverse.recipes.learning import Learning
 from obverse.recipes.recipe import Recipe
@@ -84,6 +84,8 @@ def fit(
     if each % settings.accumulate:
         raise InvalidArgument(f"accumulate divides the batch of a process, got {settings.accumulate} for {each} rows.")
     config = {"obverse": __version__, "recipe": recipe.to_json(), "data": facts.to_json()}
+    if resume and (begun := _begun(Path(folder))) and (recipe, facts) == (begun.recipe, begun.facts):
+        config = dict(begun.config)  # in the words of the version that began it
     with ExitStack() as stack:
         with group.main_process_first():
             run = Run.create(Path(folder), config, resume=resume or not group.is_main_process)
@@ -107,6 +109,21 @@ def fit(
             yield from train(net, learning, learning.stream, settings, run=run, start=start)
 
     return Fitting(run, net, facts, data, start.step if start else 0, group.is_main_process, steps(), note)
+
+
+class _Begun(NamedTuple):
+    config: Mapping[str, Any]
+    recipe: Recipe
+    facts: build.Facts
+
+
+def _begun(folder: Path) -> _Begun | None:
+    """What a folder's run was asked for, as this version reads it; None for no run of a recipe."""
+    try:
+        config = Run.open(folder).config
+        return _Begun(config, Recipe.from_json(config["recipe"]), build.Facts.from_json(config["data"]))
+    except (ObverseError, KeyError):
+        return None
 
 
 def fingerprint(data: Dataset) -> str:

@@ -1,0 +1,34 @@
+"""A recipe carried out in a folder, and gone on with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from obverse.ground.errors import InvalidArgument
+from obverse.recipes import Recipe, fit
+from obverse.train import Training
+
+RECIPE = Recipe(
+    data="digits", net="unet:width=8", training=Training(steps=3, batch=8, save_every=1, sample_every=0, seed=5)
+)
+
+
+def test_a_run_of_an_earlier_version_goes_on_in_its_own_words(tmp_path: Path) -> None:
+    steps = fit(RECIPE, tmp_path).steps
+    next(steps), next(steps)  # the first is saved when the second is asked for
+    steps.close()
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    config["obverse"] = "0.0.1"
+    del config["recipe"]["weighting"], config["recipe"]["training"]["clip"]  # options that came later
+    file.write_text(json.dumps(config))
+    with pytest.raises(InvalidArgument, match="another configuration"):
+        fit(replace(RECIPE, weighting="v"), tmp_path, resume=True)
+    going = fit(RECIPE, tmp_path, resume=True)
+    assert going.first == 1
+    assert [step.step for step in going.steps] == [2, 3]
+    assert json.loads(file.read_text()) == config

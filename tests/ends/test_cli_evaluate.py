@@ -11,9 +11,13 @@ import pytest
 import torch
 
 from obverse.cli import main
-from obverse.data import load
+from obverse.data import Dataset, load
 from obverse.data.sources import FASHION_MNIST
 from obverse.metrics import fashion
+from obverse.recipes import Sampling, Trained
+from obverse.recipes.evaluation import look
+from obverse.report.subject import Subject
+from obverse.report.summary import sentence
 
 FAST = ["--steps", "2", "--batch", "8", "--sample-every", "0", "--quiet"]
 DRAW = ["--steps", "2", "--bootstrap", "2", "--count", "24"]
@@ -104,3 +108,33 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     assert main(["evaluate", str(runs["points"]), *wrong, *DRAW, "--quiet"]) == 2
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1
+
+
+def test_a_set_too_large_to_hold_is_looked_at_in_part_and_that_is_said(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    rows = Dataset.rows
+    monkeypatch.setattr(Dataset, "rows", lambda self, index, **k: (asked.append(len(index)), rows(self, index, **k))[1])
+    assert told(capsys, str(runs["points"]))["looked"] == [192, 192]
+    monkeypatch.setattr("obverse.recipes.evaluation._HELD", 2 * 100)
+    asked.clear()
+    assert told(capsys, str(runs["points"]))["looked"] == [100, 192]
+    assert asked == [100, 48]
+    assert main(["evaluate", str(runs["points"]), *DRAW, "--quiet"]) == 0
+    assert "100 of 192 training samples were looked at, evenly spread" in capsys.readouterr().out
+    assert main(["report", str(runs["points"]), "--out", str(tmp_path / "page.html"), "--steps", "2", "--quiet"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "192 vectors of 2" in page and "48 others were held out" in page and "Here 192 of them" not in page
+    said = sentence(Subject(Trained.open(runs["points"]), Sampling(), count=50))
+    assert "192 vectors of 2" in said and "Here 100 of them, evenly spread, stand for all." in said
+
+
+@pytest.mark.parametrize(("count", "held", "want"), [(3, 1, 3), (3, 28, 7), (3, 10**9, 100), (500, 1, 100)])
+def test_what_is_looked_at_spreads_over_the_whole_set(
+    count: int, held: int, want: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("obverse.recipes.evaluation._HELD", held)
+    x = look(Dataset("hundred", torch.arange(400.0).reshape(100, 4)), count).x[:, 0] / 4
+    assert len(x) == want and x[0] == 0 and x[-1] == 99
+    assert x.diff().max() - x.diff().min() <= 1

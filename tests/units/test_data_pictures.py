@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from obverse.data import contact, film, png, sheet, video
-from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.data import contact, film, flipbook, png, sheet, video
+from obverse.ground.errors import DataError, InvalidArgument, NonFinite
 
 
 def ramp(*shape: int) -> Tensor:
@@ -188,3 +189,47 @@ def test_a_video_shows_its_frames_and_lasts_as_long_as_the_film(shape: tuple[int
     assert len(pictures) == 2 + 10 and about["fps"] == pytest.approx(20)
     want = pixels(sheet(frames[-1], scale=9 if len(shape) == 4 else 1).convert("RGB"))
     assert np.abs(pictures[-1][: want.shape[0], : want.shape[1]] - want).mean() < 12  # colours are halved in H.264
+
+
+def pages(folder: Path, levels: Sequence[int], size: tuple[int, int] = (12, 8), mode: str = "L") -> list[Path]:
+    """Pictures of one grey each."""
+    paths = [folder / f"{number}.png" for number in range(len(levels))]
+    for path, level in zip(paths, levels, strict=True):
+        Image.new("L", size, level).convert(mode).save(path)
+    return paths
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_flip_book_shows_its_pages_in_order_and_holds_the_last(mode: str, tmp_path: Path) -> None:
+    data = flipbook(pages(tmp_path, [0, 255, 100, 30], mode=mode), milliseconds=100, hold=500)
+    with Image.open(io.BytesIO(data)) as book:
+        shown, times = [], []
+        for number in range(book.n_frames):
+            book.seek(number)
+            shown.append(np.asarray(book.convert("L")))
+            times.append(book.info["duration"])
+    assert [int(page.mean().round()) for page in shown] == [0, 255, 100, 30] and shown[0].shape == (8, 12)
+    assert times == [100, 100, 100, 500]
+    assert data == flipbook(sorted(tmp_path.glob("*.png")), milliseconds=100, hold=500)
+
+
+def test_a_long_or_large_flip_book_is_thinned_and_made_smaller(tmp_path: Path) -> None:
+    with Image.open(io.BytesIO(flipbook(pages(tmp_path, [*range(250)])))) as book:
+        assert book.n_frames == 120
+        assert book.convert("L").getpixel((0, 0)) == 0
+        book.seek(119)
+        assert book.convert("L").getpixel((0, 0)) == 249
+    with Image.open(io.BytesIO(flipbook(pages(tmp_path, [9], size=(3000, 20))))) as book:
+        assert book.size[0] == 1000
+
+
+def test_pages_that_do_not_make_a_book_are_named(tmp_path: Path) -> None:
+    paths = pages(tmp_path, [1, 2, 3])
+    paths[2].write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"2\.png is no picture"):
+        flipbook(paths)
+    Image.new("L", (3, 3)).save(paths[1])
+    with pytest.raises(InvalidArgument, match=r"1\.png is of another than .*0\.png"):
+        flipbook(paths)
+    with pytest.raises(InvalidArgument, match="got none"):
+        flipbook([])

@@ -16,6 +16,7 @@ import tyro
 
 from obverse.ground.errors import InvalidArgument
 
+BLINK = 0.05  # seconds between two sights of a bar: a step can be shorter than drawing it
 PATIENCE = 2.0  # seconds between lines where there is no terminal to draw a bar on
 
 
@@ -65,17 +66,18 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         if self.progress is not None:
+            self.progress.update(self.task, completed=self.done)
             self.progress.stop()
 
     def to(self, done: int, numbers: Mapping[str, float] | None = None) -> None:
         """So much is done; numbers are shown beside it."""
         numbers = numbers or {}
-        self.done = done
-        note = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        self.done, now = done, time.monotonic()
         if self.progress is not None:
-            self.progress.update(self.task, completed=done, note=note)
+            if now - self.shown >= BLINK or done >= self.total:
+                self.shown = now
+                self.progress.update(self.task, completed=done, total=self.total, note=_note(numbers))
             return
-        now = time.monotonic()
         if self.talk.quiet or (now - self.shown < PATIENCE and done < self.total):
             return
         self.shown = now
@@ -83,7 +85,12 @@ class Bar:
             print(json.dumps({"at": self.what, "done": done, "of": self.total, **numbers}), flush=True)
         elif now - self.begun > PATIENCE:
             left = (now - self.begun) / max(1, done - self.first) * (self.total - done)
-            print(f"  {self.what} {done}/{self.total}  {note}  {left:.0f} s left", flush=True)
+            print(f"  {self.what} {done}/{self.total}  {_note(numbers)}  {left:.0f} s left", flush=True)
+
+
+def _note(numbers: Mapping[str, float]) -> str:
+    """Numbers in words: loss 0.1234  samples/s 512."""
+    return "  ".join(f"{name.replace('_per_second', '/s')} {value:.4g}" for name, value in numbers.items())
 
 
 def parse(options: type[Any], argv: list[str], verb: str, default: Any = None) -> Any:

@@ -19,6 +19,7 @@ class Evaluate(Talk, Sampling):
 
     Args:
         run: the run folder.
+        checkpoint: newest, best (by the loss on held-out data, of a run with --keep-best) or a step.
         count: samples; default as many as are held out, at most 1,000.
         metrics: names or specs (obverse list metric); default frechet mmd sliced-w2 energy.
         features: what they are measured on: raw, fashion (28 x 28 grey), inception (FID); auto is fashion where it can.
@@ -27,6 +28,7 @@ class Evaluate(Talk, Sampling):
     """
 
     run: RunFolder
+    checkpoint: str = "newest"
     count: int | None = None
     metrics: tuple[str, ...] | None = None
     features: str = "auto"
@@ -42,7 +44,7 @@ def main(argv: list[str]) -> int:
     from obverse.recipes.evaluation import METRICS
 
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
-    trained = Trained.open(options.run)
+    trained = Trained.open(options.run, checkpoint=options.checkpoint)
     table = trained.tableau(sampling)
     if options.dry_run:
         text = f"would draw samples of {options.run} with {table.calls} network calls each and measure them"
@@ -76,6 +78,8 @@ def words(found: Evaluation) -> str:
     if found.garments is not None and found.garments_of_real is not None:
         real = f"(of held-out data {found.garments_of_real:.1%})"
         lines.append(f"  class accuracy of samples, network trained on Fashion-MNIST: {found.garments:.1%} {real}")
+    if found.looked[0] < found.looked[1]:
+        lines.append(f"  {found.looked[0]:,} of {found.looked[1]:,} training samples were looked at, evenly spread")
     new = found.memorisation
     ratio = f"{new.value:.2f} [{new.low:.2f}, {new.high:.2f}]"
     lines.append(f"  distance to the nearest training sample: {ratio} x that of held-out data (0 = copies)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -89,9 +90,10 @@ class Reel:
         places = ", ".join(f"{frame.logsnr:.3g}" for frame in self.shown)
         return f"columns: {'state' if self.show == 'state' else 'estimate of the ' + self.show} at log-SNR {places}"
 
-    def write(self, out: Path) -> list[Path]:
+    def write(self, out: Path, seen: Callable[[Sequence[Tensor]], list[Tensor]] = list) -> list[Path]:
         """The file, beside the others of a draw; none where there is nothing to show.
 
+        Args:     seen: what the frames look like; default as they are.
         Raises:   InvalidArgument for data of a shape that has no picture; MissingExtra for mp4 without ffmpeg.
         """
         from obverse.data import contact, film, png, video
@@ -100,6 +102,7 @@ class Reel:
         if not frames:
             return []
         low, high = (-LOUD, LOUD) if self.show == "noise" and frames[0].ndim == 4 else (None, None)
+        frames = seen(frames)
         if self.film == "mp4":
             return [video(frames, out.with_name(out.name + ".mp4"), low=low, high=high)]
         if self.film == "gif":

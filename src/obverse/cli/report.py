@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from obverse.cli.console import Talk, parse
+from obverse.cli.pictures import bind
 from obverse.cli.sample import RunFolder
+from obverse.ground.errors import ObverseError
 from obverse.recipes.sampling import Sampling
 
 
@@ -16,11 +18,13 @@ class ReportOptions(Talk, Sampling):
 
     Args:
         run: the run folder.
+        checkpoint: newest, best (by the loss on held-out data, of a run with --keep-best) or a step.
         out: the page; default RUN/report.html.
         dry_run: say what would be done, and stop.
     """
 
     run: RunFolder
+    checkpoint: str = "newest"
     out: Path | None = None
     dry_run: bool = False
 
@@ -29,7 +33,8 @@ def main(argv: list[str]) -> int:
     """Write the page, with a bar."""
     options: ReportOptions = parse(ReportOptions, argv, "report")
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
-    return run(options, options.run, options.out or options.run / "report.html", sampling, dry_run=options.dry_run)
+    out = options.out or options.run / "report.html"
+    return run(options, options.run, out, sampling, dry_run=options.dry_run, checkpoint=options.checkpoint)
 
 
 def run(
@@ -39,15 +44,22 @@ def run(
     sampling: Sampling,
     seconds: dict[str, float] | None = None,
     dry_run: bool = False,
+    checkpoint: str = "newest",
 ) -> int:
     """Report on a run folder."""
     from obverse.recipes import Trained
+    from obverse.recipes.reproduction import FLIPBOOK
     from obverse.report import write
 
-    trained = Trained.open(folder)
+    trained = Trained.open(folder, checkpoint=checkpoint)
     if dry_run:
         talk.result(f"would write {out}", {"run": str(folder), "out": str(out), **asdict(sampling)})
         return 0
+    if not (trained.run.folder / FLIPBOOK).exists():  # of a run that has not come to its end
+        try:
+            bind(trained.run)
+        except ObverseError as error:  # a page can be written where a run cannot be
+            talk.say(f"no flip-book: {error}")
     with talk.bar("report", 1) as bar:
 
         def progress(what: str, done: int, total: int) -> None:

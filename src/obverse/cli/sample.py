@@ -7,6 +7,7 @@ import io
 import math
 import sys
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -18,12 +19,14 @@ from obverse.ground.errors import InvalidArgument, require
 from obverse.recipes.sampling import Sampling
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from obverse.recipes import Trained
     from obverse.recipes.drawing import Drawing
     from obverse.sampler import Ledger, Round, Step
 
+SOUNDS = 64  # that become files of their own, at most
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
@@ -31,9 +34,10 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 class Sample(Talk, Sampling):
     """Draw from a trained model, with any solver, as an ODE or an SDE, on any schedule.
 
-    Writes OUT.png (a picture), OUT.npz (the numbers, in the data's own units), the film of the trajectory and for
-    tables OUT.csv. Sample i of a seed is the same, bit for bit, however many are drawn with it. Says what it took:
-    network calls for each sample (guidance makes two of each), rounds of calls one after the other, all evaluations.
+    Writes OUT.png (a picture), OUT.npz (the numbers, in the data's own units), the film of the trajectory, for tables
+    OUT.csv and for sounds OUT-0.wav, OUT-1.wav ..., of 64 samples at most. Sample i of a seed is the same, bit for bit,
+    however many are drawn with it. Says what it took: network calls for each sample (guidance makes two of each),
+    rounds of calls one after the other, all evaluations.
 
     Args:
         run: the run folder.
@@ -42,6 +46,7 @@ class Sample(Talk, Sampling):
         first: number of the first sample, to go on where another draw stopped.
         ema: which weights: a half-life that the run averaged over, sigma=0.08 for the average of that relative length,
             made now out of the run's snapshots, or none for those of the last step; default the first average.
+        checkpoint: newest, best (by the loss on held-out data, of a run with --keep-best) or a step.
         film: gif: OUT.gif. mp4: OUT.mp4 (pip install 'obverse[video]'). sheet: OUT-sheet.png, a row for each sample
             and a column for each noise level. none: no film.
         show: on the film: the states on their way, or what the network takes for the data, or the noise, in them.
@@ -57,6 +62,7 @@ class Sample(Talk, Sampling):
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
     first: int = 0
     ema: str | None = None
+    checkpoint: str = "newest"
     film: Film = "gif"
     show: Show = "state"
     parallel: bool = False
@@ -83,11 +89,11 @@ def main(argv: list[str]) -> int:
     from obverse.recipes.build import labels_for
 
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
-    trained = Trained.open(options.run, ema=options.ema)
+    trained = Trained.open(options.run, ema=options.ema, checkpoint=options.checkpoint)
     calls = _calls(trained, options, sampling)
     out = options.out or options.run / f"samples-{sampling.seed}"
     values = {"run": str(options.run), "n": options.n, "calls": calls, "out": str(out), **asdict(sampling)}
-    values["ema"] = options.ema
+    values |= {"ema": options.ema, "checkpoint": trained.step}
     if options.dry_run:
         most = "" if trained.adapts(sampling) is None else "at most "
         options.result(f"would draw {options.n} with {most}{calls} network calls each into {out}.*", values)
@@ -192,7 +198,7 @@ def write(
     import numpy as np
 
     from obverse.data import png, sheet
-    from obverse.recipes.build import shown
+    from obverse.recipes.build import pictured, shown
 
     facts, seen = shown(trained.recipe, trained.facts, x)
     arrays: dict[str, Any] = {"x": facts.scaling.undo(seen).numpy(), "seed": how.seed, "sample": np.array(numbers)}
@@ -204,14 +210,30 @@ def write(
     out.parent.mkdir(parents=True, exist_ok=True)
     films: list[Path] = []
     try:
-        files[".png"] = png(sheet(seen, columns=min(16, len(facts.classes)) or None))
-        films = reel.write(out)
+        files[".png"] = png(
+            sheet(*pictured(trained.recipe, facts, [seen]), columns=min(16, len(facts.classes)) or None)
+        )
+        films = reel.write(out, partial(pictured, trained.recipe, trained.facts))
     except InvalidArgument as error:  # data of a shape that has no picture has numbers all the same
         print(f"no picture: {error}", file=sys.stderr)
     if facts.columns:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(facts.table(x))
         files[".csv"] = text.getvalue().encode()
+    if facts.rate and arrays["x"].ndim == 3:
+        files |= {
+            f"-{number}.wav": _wav(x, facts.rate) for number, x in zip(numbers[:SOUNDS], arrays["x"], strict=False)
+        }
     for suffix, data in files.items():
         out.with_name(out.name + suffix).write_bytes(data)
     return [*(out.with_name(out.name + suffix) for suffix in files), *films]
+
+
+def _wav(x: NDArray[Any], rate: int) -> bytes:
+    """A sound in [-1, 1] as 16-bit PCM, which every player reads; what is louder is cut; (channels, length)."""
+    import numpy as np
+    from scipy.io import wavfile
+
+    file = io.BytesIO()
+    wavfile.write(file, rate, (x.T.clip(-1, 1) * (2**15 - 1)).round().astype(np.int16))
+    return file.getvalue()

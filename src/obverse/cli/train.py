@@ -41,6 +41,8 @@ class Train(Talk, Recipe):
         processes: train in so many processes on this machine, a GPU each or cores shared; --batch is over all of them.
             The same as `torchrun --nproc-per-node 2 -m obverse train` and, on GPUs, `accelerate launch`.
         threads: CPU threads of a process; 0 leaves the choice to torch, or shares the cores between processes.
+        track: tell trackers too what metrics.jsonl says, and show them the sample grids: tensorboard (RUN/tensorboard;
+            pip install 'obverse[tensorboard]'), wandb, mlflow or another that Accelerate knows; several with +.
         dry_run: say what would be done, and stop.
     """
 
@@ -53,6 +55,7 @@ class Train(Talk, Recipe):
     keep_best: int | None = None
     processes: int = 1
     threads: int = 0
+    track: str | None = None
     dry_run: bool = False
 
 
@@ -97,7 +100,15 @@ def _train(options: Train) -> int:
     out = options.out or _agreed(free(Path("runs") / (Path(recipe.data).stem or "run")))
     try:
         return run(
-            options, recipe, out, options.resume, options.threads, options.dry_run, options.until, options.keep_best
+            options,
+            recipe,
+            out,
+            options.resume,
+            options.threads,
+            options.dry_run,
+            options.until,
+            options.keep_best,
+            options.track,
         )
     except Stopped as stop:
         if main_process():
@@ -115,12 +126,15 @@ def run(
     dry_run: bool = False,
     until: int | None = None,
     keep_best: int | None = None,
+    track: str | None = None,
 ) -> int:
     """Train a recipe into a folder, with a bar."""
     import torch
 
     from obverse.recipes import fit
+    from obverse.train.tracking import Tracking, trackers
 
+    trackers(track)  # missed now rather than after the data has been read
     if until is not None and until < 1:
         raise InvalidArgument(f"until is a step >= 1, got {until} (leave it out to train to the end).")
     if threads:
@@ -137,23 +151,29 @@ def run(
         print(f"obverse train: {fitting.note}", file=sys.stderr)
     if until is not None and until <= fitting.first:
         raise InvalidArgument(f"until is a step beyond {fitting.first}, which {out} has got to; got {until}.")
-    pictures, last, loss = Pictures(talk, recipe, fitting), fitting.first, 0.0
-    if fitting.first:
-        pictures.missing(fitting.first)
-    with talk.bar("training", recipe.training.steps) as bar:
+    last, loss, pace = fitting.first, 0.0, 0.0
+    tracking = Tracking(fitting.run, track if fitting.main else None, first=last, shows=recipe.to_json())
+    with tracking, talk.bar("training", recipe.training.steps) as bar:
+        pictures = Pictures(talk, recipe, fitting, tracking.show)
+        if fitting.first:
+            pictures.missing(fitting.first)
         bar.done = bar.first = fitting.first
         for step in fitting.steps:
-            loss = step.loss if loss == 0.0 else 0.98 * loss + 0.02 * step.loss  # a trend to look at, nothing more
             last = step.step
-            bar.to(last, {"loss": loss})
+            share = max(0.02, 1 / (last - fitting.first))  # a trend to look at, nothing more
+            loss, pace = loss + share * (step.loss - loss), pace + share * (step.seconds - pace)
+            numbers = {"loss": loss, "samples_per_second": recipe.training.batch / pace}
+            bar.to(last, {**numbers, "skipped": step.skipped} if step.skipped else numbers)
+            tracking.follow()
             if step.draws:
                 with step.ema.applied(fitting.net):
                     pictures.draw(last, patient=False)
             if last == until:
                 step.save()
                 break
-    fitting.steps.close()
-    pictures.missing(last)
+        fitting.steps.close()
+        pictures.missing(last)
+        pictures.bind(last)
     if fitting.main:
         talk.result(f"trained {out}", {"run": str(out), "steps": last, "loss": loss})
     return 0

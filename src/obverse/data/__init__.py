@@ -3,8 +3,10 @@
 from obverse.data.arrays import from_array
 from obverse.data.augment import Augmentation, augmentations, augmented
 from obverse.data.cells import from_columns
+from obverse.data.clouds import clouds
 from obverse.data.damage import Damage
 from obverse.data.dataset import Batch, Dataset
+from obverse.data.flipbook import flipbook
 from obverse.data.latents import Autoencoder, encoded
 from obverse.data.mixed import Schema
 from obverse.data.order import batches, order
@@ -23,9 +25,11 @@ __all__ = [
     "augmentations",
     "augmented",
     "batches",
+    "clouds",
     "contact",
     "encoded",
     "film",
+    "flipbook",
     "from_array",
     "from_columns",
     "load",

@@ -53,6 +53,7 @@ class Dataset:
               kind: "images", "vectors" or "arrays".
               notes: what was done to the data that its owner should know.
               schema: of a mixed table, how its columns became numbers.
+              rate: of sounds, samples a second; 0 for all else.
     Raises:   DataError without samples, or for labels that do not fit.
     Example:
         >>> data = Dataset("four", torch.arange(4.0)[:, None], scaling=Scaling.of_range(0, 3))
@@ -70,6 +71,7 @@ class Dataset:
     kind: str = "vectors"
     notes: tuple[str, ...] = ()
     schema: Schema | None = None
+    rate: int = 0
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2 or not math.prod(self.values.shape):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from obverse.data.flipbook import gif
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.extras import load
 
@@ -96,13 +97,10 @@ def film(
     _check_film(frames, milliseconds, hold)
     low, high = _window(frames[-1], _kind(frames[-1]), low, high)
     pictures = [sheet(x, columns=columns, scale=scale, low=low, high=high) for x in frames]
-    opaque = [picture.convert("RGB") if picture.mode == "RGBA" else picture for picture in pictures]
-    file = io.BytesIO()
-    times = [milliseconds] * (len(frames) - 1) + [hold]
-    opaque[0].save(file, "GIF", save_all=True, append_images=opaque[1:], duration=times, loop=0)
+    data = gif(pictures, milliseconds, hold)
     if path is not None:
-        Path(path).write_bytes(file.getvalue())
-    return file.getvalue()
+        Path(path).write_bytes(data)
+    return data
 
 
 def video(

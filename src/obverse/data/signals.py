@@ -73,7 +73,7 @@ def read_signals(
     notes = (f"{rate:,} samples a second",) if rate else ()
     scaling, entries = Scaling.standard(values), tuple(ledger.entries)
     name = printable(path.resolve().name)
-    return Dataset(name, values, labels, classes, scaling, entries, kind="arrays", notes=notes)
+    return Dataset(name, values, labels, classes, scaling, entries, kind="arrays", notes=notes, rate=rate)
 
 
 def _read(listing: Listing, number: int) -> tuple[Signal, int]:

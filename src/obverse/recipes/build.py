@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from obverse.data import Autoencoder, Dataset, Scaling, Schema, encoded, load
+from obverse.data import Autoencoder, Dataset, Scaling, Schema, clouds, encoded, load
 from obverse.ground.errors import InvalidArgument
 from obverse.model import Network, SelfConditioned
 from obverse.nets import Architecture, Conditions, Seeing
@@ -32,6 +32,7 @@ class Facts:
               columns: of a table.
               scaling: from network units back to the data's own.
               schema: of a mixed table, from its columns of numbers back to its cells.
+              rate: of sounds, samples a second; 0 for all else. Runs are the same without it, as older ones are.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Facts:
     columns: tuple[str, ...]
     scaling: Scaling
     schema: Schema | None = None
+    rate: int = field(default=0, compare=False)
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
@@ -50,20 +52,23 @@ class Facts:
         if data.labels is not None:
             counts = torch.bincount(data.labels, minlength=len(data.classes)).double()
             share = tuple((counts / counts.sum()).tolist())
-        return cls(data.name, data.kind, data.shape, data.classes, share, data.columns, data.scaling, data.schema)
+        scaling, schema = data.scaling, data.schema
+        return cls(data.name, data.kind, data.shape, data.classes, share, data.columns, scaling, schema, data.rate)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a JSON file."""
         lists = {name: list(getattr(self, name)) for name in ("shape", "classes", "share", "columns")}
         schema = {} if self.schema is None else {"schema": self.schema.to_json()}
-        return {"name": self.name, "kind": self.kind, **lists, "scaling": self.scaling.to_json(), **schema}
+        sound = {"rate": self.rate} if self.rate else {}
+        return {"name": self.name, "kind": self.kind, **lists, "scaling": self.scaling.to_json(), **schema, **sound}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The facts that were written down."""
         lists = {name: tuple(values[name]) for name in ("shape", "classes", "share", "columns")}
         schema = Schema.from_json(values["schema"]) if "schema" in values else None
-        return cls(values["name"], values["kind"], **lists, scaling=Scaling.from_json(values["scaling"]), schema=schema)
+        scaling, rate = Scaling.from_json(values["scaling"]), int(values.get("rate", 0))
+        return cls(values["name"], values["kind"], **lists, scaling=scaling, schema=schema, rate=rate)
 
     def table(self, x: Tensor) -> list[list[str]]:
         """Samples of a table, in network units, as lines of cells, the first with the names of the columns."""
@@ -107,6 +112,16 @@ def shown(recipe: Recipe, facts: Facts, x: Tensor) -> tuple[Facts, Tensor]:
     decoder, raw = Autoencoder.open(recipe.encoder), facts.scaling.undo(x).float()
     images = torch.cat([decoder.decode(raw[start : start + _DECODED]) for start in range(0, len(raw), _DECODED)])
     return replace(facts, kind="images", shape=tuple(images.shape[1:]), scaling=Scaling.of_range(0, 255)), images
+
+
+def pictured(recipe: Recipe, facts: Facts, frames: Sequence[Tensor]) -> list[Tensor]:
+    """What a picture of samples, or a film of them, is made of: images of point clouds, all else as it is.
+
+    Args:     frames: network units, as `shown`; each (N *data).
+    """
+    if recipe.points is None or len(facts.shape) != 2 or facts.shape[0] not in (2, 3):
+        return list(frames)
+    return clouds([facts.scaling.undo(x) for x in frames])
 
 
 def network(recipe: Recipe, facts: Facts) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from obverse.data import Dataset
+from obverse.data import Batch, Dataset
 from obverse.ground.errors import InvalidArgument
 from obverse.metrics import Features, Measured, Metric, against, fashion, memorisation, nearest_neighbour_accuracy
 from obverse.recipes import build
@@ -19,6 +20,7 @@ from obverse.recipes.trained import Trained
 from obverse.sampler import Step
 
 METRICS = ("frechet", "mmd", "sliced-w2", "energy")
+_HELD = 2**28  # numbers of a data set that are held at once, 1 GiB in float32
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Evaluation:
               garments, garments_of_real: the same by the shipped network, for classes called as in Fashion-MNIST.
               memorisation: median distance to the nearest training sample over that of held-out data; near 0 = copies.
               steps, calls, seconds: what drawing them took; calls of the network for each sample.
+              looked: training samples that were looked at, and how many there are: fewer, evenly spread, where the
+                set is too large to hold; copies of the others are then not seen.
     """
 
     samples: Tensor
@@ -47,6 +51,7 @@ class Evaluation:
     steps: int
     calls: int
     seconds: float
+    looked: tuple[int, int]
 
     @property
     def novelty(self) -> float:
@@ -56,7 +61,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Everything but the samples, as plain values."""
         names = ("accuracy", "accuracy_of_real", "garments", "garments_of_real", "novelty", "steps", "calls", "seconds")
-        numbers = {name: getattr(self, name) for name in names}
+        numbers = {name: getattr(self, name) for name in names} | {"looked": list(self.looked)}
         measured, memorised = [{**asdict(m), "ratio": m.ratio} for m in self.measured], asdict(self.memorisation)
         return {
             "samples": len(self.samples),
@@ -99,7 +104,7 @@ def evaluate(
     begun = time.perf_counter()
     x = trained.sample(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
-    real, unseen = (data.rows(torch.arange(len(data))) for data in (train, held))
+    real, unseen = (look(data, count) for data in (train, held))
     accuracy = accuracy_of_real = None
     if labels is not None and real.label is not None and unseen.label is not None and trained.recipe.conditional:
         everything = torch.cat([real.x, unseen.x]), torch.cat([real.label, unseen.label])
@@ -123,7 +128,19 @@ def evaluate(
         steps=sampling.steps if sampling.tableau is None else len(trained.tableau(sampling).rows) - 1,
         calls=trained.calls(sampling),
         seconds=seconds,
+        looked=(len(real.x), len(train)),
     )
+
+
+def look(data: Dataset, count: int) -> Batch:
+    """All of a data set; of one too large to hold, rows that are evenly spread, at least as many as asked for.
+
+    Example:
+        >>> look(Dataset("ten", torch.arange(10.0)[:, None]), count=4).x.flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+    """
+    most = max(count, _HELD // math.prod(data.shape))
+    return data.rows(torch.linspace(0, len(data) - 1, min(len(data), most), dtype=torch.float64).round().long())
 
 
 def features_for(facts: build.Facts) -> str:

@@ -18,6 +18,8 @@ from obverse.train import Run, checkpoint
 from obverse.train.manifest import MANIFEST, Manifest
 from obverse.train.session import differences, read, session
 
+FLIPBOOK = "samples/flip.gif"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -57,6 +59,8 @@ def retrained(run: Run, other: Run, step: int) -> Comparison:
     for path in sorted((run.folder / "samples").glob("step-*.png")):
         if int(path.stem.removeprefix("step-")) <= step:
             parts[f"samples/{path.name}"] = _bytes(path, other.folder / "samples" / path.name)
+    if all((each.folder / FLIPBOOK).exists() for each in (run, other)):  # who was trained to the end has one
+        parts[FLIPBOOK] = _bytes(run.folder / FLIPBOOK, other.folder / FLIPBOOK)
     name = f"step-{step:08d}"
     if (run.checkpoints / name).is_dir():
         parts |= _checkpoints(run.checkpoints / name, other.checkpoints / name)

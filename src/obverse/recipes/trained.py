@@ -20,7 +20,7 @@ from obverse.recipes.sampling import Sampling
 from obverse.sampler import Adaptive, Grid, Scales, Solver, Step, Tableau
 from obverse.sampler.draw import with_eta
 from obverse.sampler.truth import beginning
-from obverse.train import Run
+from obverse.train import Checkpoint, Run, checkpoint
 from obverse.train.snapshots import weights
 
 
@@ -34,29 +34,32 @@ class Trained(NamedTuple):
     step: int
 
     @classmethod
-    def open(cls, folder: str | Path, device: str | None = None, ema: str | None = None) -> Trained:
-        """The newest valid checkpoint of a run.
+    def open(
+        cls, folder: str | Path, device: str | None = None, ema: str | None = None, checkpoint: str = "newest"
+    ) -> Trained:
+        """A checkpoint of a run.
 
         Args:     device: where the network goes; default a GPU where there is one.
                   ema: which weights: a half-life that was averaged over, "sigma=0.08" for an average made afterwards,
                       "none" for those of the last step; default the first average of the run.
+                  checkpoint: "newest" that is valid, "best" by its loss on held-out data, or a step such as "5000".
 
-        Raises:   DataError when the folder is no run; CheckpointError when it holds no valid checkpoint;
+        Raises:   DataError when the folder is no run; CheckpointError when it holds no such checkpoint;
                   InvalidArgument for weights that it does not hold.
         """
         run = Run.open(Path(folder))
-        newest = run.newest()
-        if newest is None:
-            raise CheckpointError(
-                f"{folder} holds no valid checkpoint yet (obverse train ... --out {folder} --resume)."
+        saved = _saved_at(run, checkpoint)
+        if checkpoint != "newest" and (ema or "").startswith("sigma="):
+            raise InvalidArgument(
+                f"ema {ema!r} is made out of all snapshots of a run, got checkpoint {checkpoint!r} too; give one."
             )
         config: Any = run.config
         recipe = Recipe.from_json(config["recipe"], f"{folder}/config.json")
         facts = build.Facts.from_json(config["data"])
         net = build.network(recipe, facts)
-        net.load_state_dict(weights(run, newest, ema))
+        net.load_state_dict(weights(run, saved, ema))
         net.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(run, recipe, facts, build.model(recipe, net.eval().requires_grad_(False)), newest.step)
+        return cls(run, recipe, facts, build.model(recipe, net.eval().requires_grad_(False)), saved.step)
 
     def on(self, sampling: Sampling) -> Model:
         """The model as it will be sampled: guided, on the schedule asked for, its data estimate kept in bounds.
@@ -163,6 +166,29 @@ class Trained(NamedTuple):
 
 
 _BOUNDS = {"static": Clamped, "dynamic": Dynamic}  # in network units images lie in [-1, 1], the bounds of both
+
+
+def _saved_at(run: Run, which: str) -> Checkpoint:
+    """The checkpoint asked for."""
+    if which == "newest":
+        if (found := run.newest()) is None:
+            raise CheckpointError(
+                f"{run.folder} holds no valid checkpoint yet (obverse train ... --out {run.folder} --resume)."
+            )
+        return found
+    if which == "best":
+        if (path := checkpoint.best(run.checkpoints)) is None:
+            raise CheckpointError(
+                f"No checkpoint of {run.folder} has been judged (train with --keep-best 1, or take the newest)."
+            )
+        return checkpoint.load(path)
+    if not which.isdecimal():
+        raise InvalidArgument(f"checkpoint is newest, best or a step, got {which!r}.")
+    path = run.checkpoints / f"step-{int(which):08d}"
+    if not path.is_dir():
+        kept = ", ".join(str(int(each.name.split("-")[1])) for each in sorted(run.checkpoints.glob("step-*")))
+        raise CheckpointError(f"{run.folder} has no checkpoint of step {int(which)}; kept: {kept or 'none'}.")
+    return checkpoint.load(path)
 
 
 def _saved(sampling: Sampling) -> Tableau:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from obverse.data import Batch, Dataset, png, sheet
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import Evaluation, Sampling, Trained, build, evaluate
+from obverse.recipes.evaluation import look
 from obverse.report.page import picture
 
 COUNT = 256  # samples where nothing is held out to be as many as
@@ -56,15 +56,21 @@ class Subject:
 
     @cached_property
     def train(self) -> Batch:
-        """The data learnt from; refused, as by `data.load`, where it is out of reach."""
-        return _all(self._parts[0])
+        """The data learnt from, see `look`; refused, as by `data.load`, where it is out of reach."""
+        return look(self._parts[0], self.count or COUNT)
 
     @cached_property
     def held(self) -> Batch:
         """The data held out; InvalidArgument where there is none."""
         if self._parts[1] is None:
             raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
-        return _all(self._parts[1])
+        return look(self._parts[1], self.count or COUNT)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many samples were learnt from, and how many held out, looked at or not."""
+        train, held = self._parts
+        return len(train), 0 if held is None else len(held)
 
     @cached_property
     def drawn(self) -> Drawn:
@@ -84,10 +90,12 @@ class Subject:
 
     def show(self, x: Tensor, alt: str, caption: str = "", *, columns: int | None = None) -> str:
         """Samples as a picture in the page: large images made smaller, plots all in one window."""
+        (seen,) = build.pictured(self.trained.recipe, self.trained.facts, [x])
+        images, x = seen.ndim == 4 and (seen is not x or self.trained.facts.kind == "images"), seen
         side = max(x.shape[-2:])
         if x.ndim == 4 and side > _SIDE:
             x = interpolate(x, size=[max(1, length * _SIDE // side) for length in x.shape[-2:]], mode="area")
-        low, high = (-1.0, 1.0) if self.trained.facts.kind == "images" else self._window
+        low, high = (-1.0, 1.0) if images else self._window
         return picture(png(sheet(x, columns=columns, low=low, high=high)), alt, caption)
 
     @cached_property
@@ -103,7 +111,3 @@ class Subject:
             values = self.drawn.x
         margin = 0.05 * float(values.max() - values.min()) or 1.0
         return float(values.min()) - margin, float(values.max()) + margin
-
-
-def _all(data: Dataset) -> Batch:
-    return data.rows(torch.arange(len(data)))

@@ -27,19 +27,20 @@ def sentence(subject: Subject) -> str:
     facts, training, net = trained.facts, trained.recipe.training, trained.model.net
     size = " x ".join(map(str, facts.shape))
     try:
-        what = f"{len(subject.train.x):,} {facts.kind} of {size}"
+        what, looked = f"{subject.sizes[0]:,} {facts.kind} of {size}", len(subject.train.x)
+        few = f" Here {looked:,} of them, evenly spread, stand for all." if looked < subject.sizes[0] else ""
     except ObverseError:
-        what = f"{facts.kind} of {size}"
+        what, few = f"{facts.kind} of {size}", ""
     parameters = sum(p.numel() for p in net.parameters())
     classes = f" in {len(facts.classes)} classes" if facts.classes else ""
     try:
-        held = f"{len(subject.held.x):,} others were held out"
+        held = f"{subject.sizes[1]:,} others were held out" if subject.sizes[1] else "none are held out"
     except ObverseError:
         held = "none are held out"
     told = " It is told the class." if subject.conditional else ""
     return (
         f"{type(net).__name__} of {parameters:,} parameters, trained for {trained.step:,} steps of {training.batch} "
-        f"samples on {what} from {facts.name}{classes}; {held}.{told}"
+        f"samples on {what} from {facts.name}{classes}; {held}.{few}{told}"
     )
 
 

@@ -1,0 +1,142 @@
+"""What a training shows along the way: its flip-book, its trackers, its bar."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+from PIL import Image
+
+from obverse.cli import main
+from obverse.cli.console import Bar, Talk
+
+TRAIN = ["--net", "unet:width=8", "--batch", "8", "--log-every", "2", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def bits(run: str) -> dict[str, bytes]:
+    """Every file that is a function of the recipe."""
+    files = ["metrics.jsonl", "samples/*", "checkpoints/*/*.safetensors"]
+    return {str(path.relative_to(run)): path.read_bytes() for name in files for path in Path(run).glob(name)}
+
+
+def test_a_training_ends_with_a_flip_book_of_its_sample_grids(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "digits", *TRAIN, "--steps", "6", "--sample-every", "2"]
+    assert main([*argv, "--out", "run", "--until", "4"]) == 0
+    assert not Path("run/samples/flip.gif").exists()
+    assert main([*argv, "--out", "run", "--resume"]) == 0
+    with Image.open("run/samples/flip.gif") as book:
+        assert book.n_frames == 3
+        for number, step in enumerate((2, 4, 6)):
+            book.seek(number)
+            page = Image.open(f"run/samples/step-{step:08d}.png")
+            assert np.abs(np.asarray(book.convert("L"), int) - np.asarray(page.convert("L"), int)).max() <= 1
+    capsys.readouterr()
+    assert main(["reproduce", "run", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["parts"]["samples/flip.gif"] == ""
+
+
+def test_a_report_binds_the_flip_book_of_a_run_that_never_ended() -> None:
+    argv = ["train", "digits", *TRAIN, "--steps", "90", "--sample-every", "2", "--out", "run", "--until", "4"]
+    assert main(argv) == 0
+    assert main(["report", "run", "--steps", "2", "--quiet"]) == 0
+    with Image.open("run/samples/flip.gif") as book:
+        assert book.n_frames == 2
+
+
+def test_no_flip_book_is_made_of_one_picture_or_none() -> None:
+    assert main(["train", "digits", *TRAIN, "--steps", "2", "--sample-every", "2", "--out", "one"]) == 0
+    assert main(["train", "digits", *TRAIN, "--steps", "2", "--sample-every", "0", "--out", "none"]) == 0
+    assert not list(Path().glob("*/samples/flip.gif"))
+
+
+class Rude(GeneralTracker):
+    """Draws from everybody's random numbers, changes what it is given, and breaks down on the way."""
+
+    name, requires_logging_directory = "rude", False
+    told: list[Any] = []  # noqa: RUF012
+
+    def __init__(self, project: str) -> None:
+        super().__init__()
+
+    @property
+    def tracker(self) -> None:
+        return None
+
+    def log(self, values: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
+        Rude.told.append((step, dict(values)))
+        torch.rand(7), np.random.rand(3)
+        values.clear()
+        if step == 4:
+            raise RuntimeError("out of order")
+
+    def log_images(self, values: dict[str, Any], step: int | None = None) -> None:
+        Rude.told.append((step, set(values)))
+        torch.manual_seed(0)
+
+
+def test_a_tracker_is_told_what_is_written_and_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "rude", Rude)
+    argv = ["train", "digits", *TRAIN, "--steps", "6", "--sample-every", "2"]
+    assert main([*argv, "--out", "alone"]) == 0
+    with pytest.warns(UserWarning, match="goes on without rude: out of order") as found:
+        assert main([*argv, "--out", "watched", "--track", "rude"]) == 0
+    assert len(found) == 1 and bits("alone") == bits("watched")
+    line = json.loads(Path("alone/metrics.jsonl").read_text().splitlines()[0])
+    assert Rude.told[0][0] == 2 and Rude.told[0][1]["loss"] == line["loss"]
+    assert [step for step, _ in Rude.told] == [2, 2, 2, 4]  # numbers, times, a picture; numbers, and no more
+
+
+def test_a_tracker_that_is_not_there_is_named_before_anything_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--track", "wandbee", "--out", "run"]) == 2
+    assert "'wandb'" in capsys.readouterr().err and not Path("run").exists()
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="needs tensorboard")
+def test_tensorboard_is_told_in_a_folder_of_the_run() -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    argv = ["train", "digits", *TRAIN, "--steps", "4", "--sample-every", "2", "--out", "run", "--track", "tensorboard"]
+    ran = subprocess.run([sys.executable, "-m", "obverse", *argv], capture_output=True, text=True, env={**os.environ})
+    assert ran.returncode == 0 and "goes on without" not in ran.stderr
+    events = EventAccumulator("run/tensorboard").Reload()
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    want = [(line["step"], pytest.approx(line["loss"])) for line in lines]
+    assert [(scalar.step, scalar.value) for scalar in events.Scalars("loss")] == want
+    assert [image.step for image in events.Images("samples")] == [2, 4]
+
+
+def test_a_bar_says_how_fast_it_goes_and_when_it_will_be_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with Bar(Talk(), "training", 100) as bar:
+        now[0] = 10.0
+        bar.to(25, {"loss": 0.5, "samples_per_second": 1234.0, "skipped": 3})
+    said = capsys.readouterr().out
+    assert "training 25/100" in said and "samples/s 1234" in said and "skipped 3" in said and "30 s left" in said
+
+
+def test_a_bar_on_a_terminal_ends_where_the_work_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    screen.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdout", screen)
+    with Bar(Talk(), "training", 5000) as bar:
+        for done in range(4321):
+            bar.to(done, {"loss": 0.5})
+    assert "4320/5000" in screen.getvalue() and screen.getvalue().count("loss 0.5") < 1000

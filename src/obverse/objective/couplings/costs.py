@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,10 +41,13 @@ class Squared(Cost, name="squared"):
     """
 
     def between(self, batch: Batch) -> Tensor:
-        x, eps = _matrix(batch.x, "data"), _matrix(batch.eps, "source")
+        x, eps = _matrix(batch.x), _matrix(batch.eps)
         centre = x.mean(0)  # fewer digits are lost about it
         x, eps = x - centre, eps - centre
         ends = x.square().sum(1, keepdim=True), eps.square().sum(1)
+        if not math.isfinite(float(ends[0].sum() + ends[1].sum())):
+            _refuse(batch.x, "data")
+            _refuse(batch.eps, "source")
         left, right = torch.cat([x, ends[0]], 1), torch.cat([-2 * eps, torch.ones_like(ends[0])], 1)
         return torch.addmm(ends[1], left, right.T)  # one pass over (batch, batch): |x|² - 2 x·eps + |eps|²
 
@@ -115,10 +119,12 @@ def apartness(cond: Cond) -> Tensor:
     return torch.cdist(values, values, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
-def _matrix(rows: Tensor, what: str) -> Tensor:
+def _matrix(rows: Tensor) -> Tensor:
     flat = rows.detach().reshape(len(rows), -1)
-    if not bool(flat.sum().isfinite()):
-        bad = (~flat.isfinite()).any(1).nonzero()
-        if len(bad):
-            raise NonFinite(f"Row {int(bad[0])} of the {what} is not finite; no pairing exists.")
     return flat.to(torch.float64 if flat.shape[1] <= EXACT else torch.promote_types(flat.dtype, torch.float32))
+
+
+def _refuse(rows: Tensor, what: str) -> None:
+    bad = (~rows.reshape(len(rows), -1).isfinite()).any(1).nonzero()
+    if len(bad):
+        raise NonFinite(f"Row {int(bad[0])} of the {what} is not finite; no pairing exists.")

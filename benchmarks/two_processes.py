@@ -26,6 +26,7 @@ def worker(out: Path, batch: int) -> None:
 
     from obverse.recipes import Recipe, fit
     from obverse.train import Training
+    from obverse.train.processes import part
 
     torch.set_num_threads(1)
     training = Training(steps=STEPS, batch=batch, save_every=0, sample_every=0, log_every=STEPS)
@@ -33,6 +34,7 @@ def worker(out: Path, batch: int) -> None:
     marks = [(time.perf_counter(), time.process_time()) for _ in fitting.steps]
     if fitting.main:
         (out / "marks.json").write_text(json.dumps(marks))
+    part()
 
 
 def seconds(processes: int, batch: int) -> tuple[float, float]:

@@ -61,7 +61,7 @@ class Train(Talk, Recipe):
 
 def main(argv: list[str]) -> int:
     """Train, with a bar; Ctrl-C saves and exits 130."""
-    from obverse.train.processes import launch, launched
+    from obverse.train.processes import launch, launched, part
     from obverse.train.signals import leaving
 
     with leaving():
@@ -75,7 +75,9 @@ def main(argv: list[str]) -> int:
         if options.processes != 1 and not (together or options.dry_run):
             return launch("obverse", ["train", *argv], options.processes)
         try:
-            return _train(options)
+            code = _train(options)
+            part()  # a launcher ends the others when the first one leaves, and one of them may still be saving
+            return code
         except (ObverseError, RuntimeError) as error:
             return _among_others(error)
 
@@ -113,7 +115,6 @@ def _train(options: Train) -> int:
     except Stopped as stop:
         if main_process():
             print(f"obverse train: {stop} Go on with: obverse train --resume --out {out}", file=sys.stderr, flush=True)
-        _together()  # a launcher ends the others when the first one leaves, and one of them may still be saving
         return 128 + stop.signum
 
 
@@ -189,12 +190,6 @@ def _agreed(out: Path) -> Path:
 
     here()
     return Path(str(broadcast_object_list([str(out)])[0]))
-
-
-def _together() -> None:
-    from obverse.train.processes import here
-
-    here().wait_for_everyone()
 
 
 def main_process() -> bool:

@@ -42,6 +42,18 @@ def here() -> PartialState:
     return PartialState(cpu=launched() > 1 and not shared)
 
 
+def part() -> None:
+    """Leave the other processes in order: when the last has come, and with no connection open.
+
+    An interpreter that goes while one is open may be ended by its threads (SIGABRT), though all has been done.
+    """
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
 def launch(module: str, argv: Sequence[str], count: int) -> int:
     """Run `python -m module argv` in `count` processes that train together: a GPU each, or CPU cores shared evenly.
 

@@ -18,7 +18,7 @@ from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.nets import Architecture
 from obverse.train import Run, Training, train
 from obverse.train.memory import blocks, recomputing
-from obverse.train.optimizer import muon, optimizers, state
+from obverse.train.optimizer import clip, gradient_norm, muon, optimizers, state
 
 ROWS = torch.arange(8)
 SETTINGS = Training(steps=9, batch=8, lr=0.01, log_every=3, save_every=2, warmup=0, clip=0.0, decay="constant")
@@ -205,3 +205,16 @@ def test_a_compiled_run_takes_the_same_steps_and_resumes(tmp_path: Path, monkeyp
     assert len(made) == 2 and found is not None
     assert found.tensors["net"].keys() == toy().state_dict().keys()
     assert all(torch.equal(p, q) for p, q in zip(net.parameters(), plain.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("most", [0.5, 1e6])
+def test_norm_and_clipping_have_the_bits_of_torchs_own(most: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.zeros(n, 64)) for n in (64, 3, 1)] for _ in range(2))
+    for one, other in zip(ours, theirs, strict=True):
+        one.grad = torch.randn(one.shape, generator=draw)
+        other.grad = one.grad.clone()
+    norm = gradient_norm(ours)
+    clip(ours, norm, most)
+    assert torch.equal(norm, nn.utils.clip_grad_norm_(theirs, most))
+    assert all(torch.equal(one.grad, other.grad) for one, other in zip(ours, theirs, strict=True))

@@ -44,7 +44,8 @@ def order(count: int, batch: int, *, seed: int, step: int) -> Tensor:
             raise InvalidArgument(f"order needs {name} >= {least}, got {value}.")
     start, stop = step * batch, (step + 1) * batch
     epochs = range(start // count, (stop - 1) // count + 1)
-    return torch.cat([_epoch(count, seed, e)[max(start - e * count, 0) : stop - e * count].long() for e in epochs])
+    parts = [_epoch(count, seed, e)[max(start - e * count, 0) : stop - e * count].long() for e in epochs]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def batches(
@@ -96,7 +97,9 @@ def _batches(dataset: Dataset, batch: int, seed: int, start: int, rows: Tensor) 
         first, last = step * batch, (step + 1) * batch - 1
         if first % count == 0 or first // count < last // count:  # an epoch is shuffled, which takes memory too
             release(dataset.values)
-        yield dataset.rows(order(count, batch, seed=seed, step=step)[rows], step=step, rows=rows)
+        index = order(count, batch, seed=seed, step=step)
+        index = index if len(rows) == batch else index[rows]
+        yield dataset.rows(index, step=step, rows=rows)
 
 
 def _changed(batch: Batch, members: tuple[Augmentation, ...], seed: int) -> Batch:

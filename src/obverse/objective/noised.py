@@ -28,6 +28,7 @@ class Noised:
               weight: on the squared error; (batch,).
               to_noise: what makes a squared error one of the noise; (batch,).
               ratio: of the time law at each sample.
+              logsnr: of each sample; float64 (batch,).
               shown: which samples are shown the network's own estimate; bool, (batch,), or None for none.
     """
 
@@ -38,6 +39,7 @@ class Noised:
     weight: Tensor
     to_noise: Tensor
     ratio: Number
+    logsnr: Tensor
     shown: Tensor | None = None
 
     def part(self, where: slice, device: torch.device) -> Noised:
@@ -46,7 +48,8 @@ class Noised:
         ratio = self.ratio[where] if isinstance(self.ratio, Tensor) and self.ratio.ndim else self.ratio
         cond = moved(rows(self.cond, where), device)
         shown = None if self.shown is None else self.shown[where].to(device)
-        return replace(self, **tensors, cond=cond, ratio=ratio, level=self.level[where], shown=shown)
+        place: dict[str, Any] = {"level": self.level[where], "logsnr": self.logsnr[where]}
+        return replace(self, **tensors, **place, cond=cond, ratio=ratio, shown=shown)
 
 
 class Asked(NamedTuple):
@@ -73,6 +76,7 @@ class Moment(NamedTuple):
     weight: Tensor
     to_noise: Tensor
     ratio: Number
+    logsnr: Tensor
     hide: Tensor | None
 
 
@@ -134,8 +138,9 @@ class Draws:
             for values in zip(*(_cut(getattr(level, f.name), count, batch) for f in fields(level)), strict=True)
         ]
         ratios = _cut(ratio, count, batch) if isinstance(ratio, Tensor) and ratio.ndim else [ratio] * count
+        logsnr = _cut(level.logsnr, count, batch)
         hidden = [None] * count if hide is None else hide.unbind()
-        return [Moment(*row) for row in zip(eps.unbind(), levels, *data, *loss, ratios, hidden, strict=True)]
+        return [Moment(*row) for row in zip(eps.unbind(), levels, *data, *loss, ratios, logsnr, hidden, strict=True)]
 
 
 def _cut(values: Number, count: int, batch: int) -> Sequence[Tensor]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from obverse.ground import noise
 from obverse.ground.errors import CheckpointError, InvalidArgument
@@ -24,23 +25,28 @@ from obverse.objective.weightings import Weighting
 from obverse.objective.weightings.learned import NAME
 from obverse.path import Level, Prediction, Schedule
 
+_PRECISE = (torch.float32, torch.float64)  # in which differences are squared
+
 
 class Loss(NamedTuple):
     """A loss, as a whole and apart.
 
     mean: what to differentiate; (). per_sample: (batch,). level: where each sample was looked at.
-    noise_error: mean squared error of eps, unweighted, what weightings act on; (batch,), detached.
+    logsnr: log-SNR of each sample; float64 (batch,). error: its mean squared error, unweighted, and to_noise what makes
+    that one of eps; (batch,), detached.
     """
 
     mean: Tensor
     per_sample: Tensor
     level: Level
-    noise_error: Tensor
+    logsnr: Tensor
+    error: Tensor
+    to_noise: Tensor
 
     @property
-    def logsnr(self) -> Tensor:
-        """log-SNR of each sample; float64 (batch,)."""
-        return exact(self.level.logsnr)
+    def noise_error(self) -> Tensor:
+        """Mean squared error of eps, unweighted, what weightings act on; (batch,), detached."""
+        return self.to_noise.to(self.error) * self.error
 
 
 class UnboundedLoss(UserWarning):
@@ -186,7 +192,7 @@ class Objective:
         if self.recall:
             drawn = noise.uniform((len(x),), seed=seed, purpose="recall", step=step, samples=here)
             shown = (drawn < self.recall).to(x.device)
-        return Noised(x_t, target, cond, now.level, now.weight, now.to_noise, now.ratio, shown)
+        return Noised(x_t, target, cond, now.level, now.weight, now.to_noise, now.ratio, now.logsnr, shown)
 
     def _paired(self, x: Tensor, cond: Cond, eps: Tensor, seed: int, step: int, samples: Tensor) -> Tensor:
         if self.source is not None:
@@ -197,11 +203,13 @@ class Objective:
 
     def on(self, model: Model, batch: Noised) -> Loss:
         """The second half of a loss: the model's answer and what it is worth."""
-        away = self._answer(model, batch) - batch.target
-        error = mean_of_rows(away.to(torch.promote_types(away.dtype, torch.float32)).square())
+        answer, target = self._answer(model, batch), batch.target
+        if answer.dtype not in _PRECISE:
+            answer, target = answer.float(), target.float()
+        error = mean_of_rows(mse_loss(answer, target, reduction="none"))
         weighted = batch.weight.to(error) * self.error(error)
         per_sample = self.weighting.balance(weighted, batch.level, model, batch.ratio)
-        return Loss(per_sample.mean(), per_sample, batch.level, batch.to_noise.to(error) * error.detach())
+        return Loss(per_sample.mean(), per_sample, batch.level, batch.logsnr, error.detach(), batch.to_noise)
 
     def _answer(self, model: Model, batch: Noised) -> Tensor:
         if batch.shown is None:

@@ -46,7 +46,9 @@ class Average(ABC):
         if module is not self._known:
             self._learn(module)
         if self._averaged:
-            newest = [new.to(old.dtype) for old, new in zip(self._averaged, self._newest, strict=True)]
+            newest = self._newest
+            if not self._alike:
+                newest = [new.to(old.dtype) for old, new in zip(self._averaged, newest, strict=True)]
             torch._foreach_lerp_(self._averaged, newest, self.rate)
         if self.copied:  # a module may put new tensors in their place
             values = module.state_dict(keep_vars=True)
@@ -80,6 +82,7 @@ class Average(ABC):
         values = module.state_dict(keep_vars=True)
         names = [name for name in self.weights if name not in self.copied]
         self._known, self._averaged, self._newest = module, [self.weights[n] for n in names], [values[n] for n in names]
+        self._alike = all(old.dtype == new.dtype for old, new in zip(self._averaged, self._newest, strict=True))
 
 
 class EMA(Average):

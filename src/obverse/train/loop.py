@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 _SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # no process holds the whole net, which a checkpoint needs
 
 
-@dataclass(frozen=True, eq=False)
-class Progress:
+class Progress(NamedTuple):
     """What one optimiser step did, over all processes.
 
     Args:     step: steps done, this one included.

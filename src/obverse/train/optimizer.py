@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -113,15 +113,23 @@ def restore(chosen: Optimizers, net: nn.Module, tensors: Mapping[str, Tensor]) -
         optimizer.load_state_dict(packed)
 
 
-def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of all gradients together; ()."""
-    return torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    found = [grad for parameter in parameters if (grad := parameter.grad) is not None]
+    if not found or any(grad.device != found[0].device or grad.is_sparse for grad in found):
+        return torch.nn.utils.get_total_norm(found)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
+    return norm  # the bits of torch's own, without its sorting by device and dtype
 
 
-def clip(parameters: Iterable[Tensor], norm: Tensor, most: float) -> None:
+def clip(parameters: Sequence[Tensor], norm: Tensor, most: float) -> None:
     """Scale all gradients, of this norm, down to a norm of at most `most`; 0 leaves them."""
     if most:
-        torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
+        found = [grad for parameter in parameters if (grad := parameter.grad) is not None]
+        if any(grad.device != norm.device or grad.is_sparse for grad in found):
+            torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
+        else:
+            torch._foreach_mul_(found, (most / (norm + 1e-6)).clamp(max=1.0))  # as torch's own, to the bit
 
 
 def first_non_finite(net: nn.Module) -> str | None:

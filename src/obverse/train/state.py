@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(NamedTuple):
     """One step, over all processes.
 
     Args:     loss, norm: of the whole batch; the norm is that of the gradient.
@@ -161,7 +160,8 @@ class State:
                 with apart:
                     with computing(self.net, self.settings.precision, self.accelerator.device):
                         losses.append(self.objective(self.net, part, self.step))
-                    torch.autograd.backward(self.scaler.inner.scale(losses[-1].mean / len(parts)))
+                    mean = losses[-1].mean if len(parts) == 1 else losses[-1].mean / len(parts)
+                    torch.autograd.backward(self.scaler.inner.scale(mean))
                 if i == 0 and len(parts) > 1:
                     scale = len(parts) / self.scaler.inner.get_scale()
                     first = (optimizer.gradient_norm(self.parameters) * scale) ** 2
@@ -169,7 +169,8 @@ class State:
 
     def _gather(self, batch: Batch, losses: list[Loss], norm: Tensor, part: Tensor | float, heard: int) -> Outcome:
         """Everything that is logged or decided, in one exchange between processes and one copy from the device."""
-        mean = torch.stack([loss.mean.detach() for loss in losses]).mean()
+        means = [loss.mean.detach() for loss in losses]
+        mean = torch.stack(means).mean() if len(means) > 1 else means[0]
         columns = [_column(mean, [getattr(loss, name) for loss in losses]) for name in ("per_sample", "logsnr")]
         if self.floor is not None:
             with torch.no_grad():
@@ -205,12 +206,17 @@ class State:
     def _seeded(self) -> Iterator[None]:
         """Dropout, should the net have any, is a function of the step too; the caller's generators are left alone."""
         key = self.dropout + self.step
-        cuda = self.accelerator.device.type == "cuda"
-        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []):
-            torch.default_generator.manual_seed(key)
-            if cuda:
-                torch.cuda.manual_seed(key)
+        generators = [torch.default_generator]
+        if self.accelerator.device.type == "cuda":
+            generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
+        before = [generator.get_state() for generator in generators]
+        try:
+            for generator in generators:
+                generator.manual_seed(key)
             yield
+        finally:
+            for generator, state in zip(generators, before, strict=True):
+                generator.set_state(state)
 
     def _culprit(self, batch: Batch, losses: list[Loss], outcome: Outcome) -> str:
         """In words: the first sample that is not finite and where in the net, or else the first gradient."""

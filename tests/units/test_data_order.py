@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from obverse.data import Dataset, batches, order
+from obverse.data import Dataset, batches, evenly, order
 from obverse.ground.errors import InvalidArgument
 
 
@@ -101,3 +101,11 @@ def test_numbers_outside_their_range_are_refused_before_the_first_batch(wrong: d
 def test_order_refuses_numbers_outside_their_range(wrong: dict[str, int]) -> None:
     with pytest.raises(InvalidArgument, match=next(iter(wrong))):
         order(**{"count": 4, "batch": 2, "seed": 0, "step": 0, **wrong})
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 5), (5, 5), (7, 3), (2**24 + 4, 4096), (2**40 + 1, 1000)])
+def test_samples_spread_evenly_are_samples_of_the_set_and_reach_from_end_to_end(count: int, most: int) -> None:
+    index = evenly(count, most)
+    assert len(index) == min(count, most) and index[0] == 0 and index[-1] == (count - 1 if len(index) > 1 else 0)
+    gaps = index.diff()
+    assert len(gaps) == 0 or (gaps.min() >= 1 and gaps.max() - gaps.min() <= 1)

@@ -9,7 +9,7 @@ from obverse.data.dataset import Batch, Dataset
 from obverse.data.flipbook import flipbook
 from obverse.data.latents import Autoencoder, encoded
 from obverse.data.mixed import Schema
-from obverse.data.order import batches, order
+from obverse.data.order import batches, evenly, order
 from obverse.data.pictures import contact, film, png, sheet, video
 from obverse.data.scaling import Scaling
 from obverse.data.sources import load
@@ -28,6 +28,7 @@ __all__ = [
     "clouds",
     "contact",
     "encoded",
+    "evenly",
     "film",
     "flipbook",
     "from_array",

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
+from obverse.data.order import evenly
 from obverse.ground.errors import DataError, InvalidArgument
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def flipbook(pages: Sequence[str | Path], *, milliseconds: int = 240, hold: int 
     if not pages:
         raise InvalidArgument("A flip-book has pages, got none.")
     pictures = list[Image.Image]()
-    for number in torch.linspace(0, len(pages) - 1, min(len(pages), _PAGES)).round().long().tolist():
+    for number in evenly(len(pages), _PAGES).tolist():
         try:
             with Image.open(pages[number]) as page:
                 picture = page.convert("L" if page.mode == "L" else "RGB")

@@ -48,6 +48,17 @@ def order(count: int, batch: int, *, seed: int, step: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def evenly(count: int, most: int) -> Tensor:
+    """At most so many of a number of samples, evenly spread, the first and the last among them; int64.
+
+    Example:
+        >>> evenly(10, 4).tolist(), evenly(3, 4).tolist()
+        ([0, 3, 6, 9], [0, 1, 2])
+    """
+    kept = min(count, most)
+    return torch.arange(kept) * (count - 1) // max(kept - 1, 1)
+
+
 def batches(
     dataset: Dataset,
     batch: int,

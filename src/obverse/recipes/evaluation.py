@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from obverse.data import Batch, Dataset
+from obverse.data import Batch, Dataset, evenly
 from obverse.ground.errors import InvalidArgument
 from obverse.metrics import Features, Measured, Metric, against, fashion, memorisation, nearest_neighbour_accuracy
 from obverse.recipes import build
@@ -140,7 +140,7 @@ def look(data: Dataset, count: int) -> Batch:
         [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
     """
     most = max(count, _HELD // math.prod(data.shape))
-    return data.rows(torch.linspace(0, len(data) - 1, min(len(data), most), dtype=torch.float64).round().long())
+    return data.rows(evenly(len(data), most))
 
 
 def features_for(facts: build.Facts) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from obverse import __version__
-from obverse.data import Dataset
+from obverse.data import Dataset, evenly
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import build
 from obverse.recipes.learning import Learning
@@ -135,7 +135,7 @@ def fingerprint(data: Dataset) -> str:
         >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(two)
         (True, False)
     """
-    index = torch.linspace(0, len(data) - 1, min(len(data), _PRINTED)).long()
+    index = evenly(len(data), _PRINTED)
     batch, found = data.rows(index), hashlib.sha256(str((len(data), data.shape)).encode())
     for values in (batch.x, batch.label):
         if values is not None:
@@ -151,7 +151,7 @@ def _source(data: str) -> str:
 def _judge(recipe: Recipe, facts: build.Facts, held: Dataset) -> Callable[[Mapping[str, Mapping[str, Tensor]]], float]:
     """The held-out loss of averaged weights: the same samples, times and noise for every checkpoint."""
     objective = build.objective(replace(recipe, drop=0.0, coupling="independent"))
-    rows = torch.linspace(0, len(held) - 1, min(len(held), _JUDGED)).long()
+    rows = evenly(len(held), _JUDGED)
 
     @torch.no_grad()
     def judge(tensors: Mapping[str, Mapping[str, Tensor]]) -> float:

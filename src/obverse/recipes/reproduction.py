@@ -10,9 +10,7 @@ from typing import Any
 
 import torch
 
-from obverse.ground.errors import CheckpointError, DataError, ObverseError
-from obverse.recipes import build
-from obverse.recipes.recipe import Recipe
+from obverse.ground.errors import DataError, ObverseError
 from obverse.recipes.trained import Trained
 from obverse.train import Run, checkpoint
 from obverse.train.manifest import MANIFEST, Manifest
@@ -77,22 +75,13 @@ def redrawn(run: Run, step: int, draw: Callable[[Trained], bytes], threads: int 
               threads: CPU threads; 0 leaves them as they are.
     Raises:   CheckpointError, DataError when the run has kept no checkpoint or no grid of this step.
     """
-    path, grid = run.checkpoints / f"step-{step:08d}", run.folder / f"samples/step-{step:08d}.png"
-    kept = sorted(each.name for each in run.checkpoints.glob("step-*"))
-    if not path.is_dir():
-        raise CheckpointError(f"{run.folder} has no checkpoint of step {step} any more; kept: {', '.join(kept)}.")
+    view, grid = Trained.open(run.folder, checkpoint=str(step)), run.folder / f"samples/step-{step:08d}.png"
     if not grid.exists():
         drawn = ", ".join(sorted(each.stem for each in grid.parent.glob("step-*.png"))) or "none"
         raise DataError(f"No samples were drawn at step {step} of {run.folder}; drawn at: {drawn}.")
     if threads:
         torch.set_num_threads(threads)
-    config: Any = run.config
-    recipe, facts = Recipe.from_json(config["recipe"]), build.Facts.from_json(config["data"])
-    net = build.network(recipe, facts)
-    net.load_state_dict(checkpoint.load(path).tensors["ema"])
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build.model(recipe, net.to(device).eval().requires_grad_(False))
-    apart = "" if draw(Trained(run, recipe, facts, model, step)) == grid.read_bytes() else "another picture"
+    apart, device = "" if draw(view) == grid.read_bytes() else "another picture", view.model.device
     return Comparison(step, {f"samples/{grid.name}": apart}, _elsewhere(read(run.folder), session(1, device.type)))
 
 

@@ -6,6 +6,7 @@ the run without a break would have seen.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,8 @@ from obverse.data.augment import Augmentation, augmentations, augmented
 from obverse.data.dataset import Batch, Dataset
 from obverse.data.rows import release, shuffled
 from obverse.ground.errors import InvalidArgument
+
+_MOST, _NUMBERS = 32, 2**15  # steps that are taken at once, and numbers in them
 
 
 def order(count: int, batch: int, *, seed: int, step: int) -> Tensor:
@@ -103,14 +106,21 @@ def batches(
 
 
 def _batches(dataset: Dataset, batch: int, seed: int, start: int, rows: Tensor) -> Iterator[Batch]:
-    count = len(dataset)
-    for step in counting(start):
-        first, last = step * batch, (step + 1) * batch - 1
+    count, size = len(dataset), 1
+    if isinstance(dataset.values, Tensor):  # small steps cost their calls, not their numbers: many are taken at once
+        size = max(1, min(_MOST, _NUMBERS // (len(rows) * math.prod(dataset.shape))))
+    for block in counting(start // size):
+        first, last = block * size * batch, (block + 1) * size * batch - 1
         if first % count == 0 or first // count < last // count:  # an epoch is shuffled, which takes memory too
             release(dataset.values)
-        index = order(count, batch, seed=seed, step=step)
-        index = index if len(rows) == batch else index[rows]
-        yield dataset.rows(index, step=step, rows=rows)
+        index = order(count, size * batch, seed=seed, step=block).reshape(size, batch)
+        index = index if len(rows) == batch else index[:, rows]
+        whole = dataset.rows(index.flatten())
+        labels = [None] * size if whole.label is None else whole.label.reshape(size, -1).unbind()
+        steps = zip(whole.x.reshape(size, -1, *dataset.shape).unbind(), labels, index.unbind(), strict=True)
+        for step, (x, label, chosen) in enumerate(steps, block * size):
+            if step >= start:
+                yield Batch(x, label, chosen, step, rows)
 
 
 def _changed(batch: Batch, members: tuple[Augmentation, ...], seed: int) -> Batch:

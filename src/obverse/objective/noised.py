@@ -65,12 +65,13 @@ class Asked(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What a step draws: eps (batch *data), levels, and numbers in the shape that multiplies data."""
+    """What a step draws: eps (batch *data), levels, and numbers for each sample.
+
+    Args:     on_data, on_noise: what data and noise are multiplied by in the state and in the target; (2 batch 1 ...).
+    """
 
     eps: Tensor
     level: Level
-    alpha: Tensor
-    sigma: Tensor
     on_data: Tensor
     on_noise: Tensor
     weight: Tensor
@@ -126,13 +127,15 @@ class Draws:
         a, b = asked.face.row(level)
         wide = torch.promote_types(asked.dtype, torch.float32)
 
-        def over(value: Number, *, dtype: torch.dtype, rank: int) -> Sequence[Tensor]:
-            values = exact(value).to(asked.device, dtype).expand(count * batch)
-            return values.reshape(count, batch, *(1,) * (rank - 1)).unbind()
+        def over(value: Number, dtype: torch.dtype) -> Tensor:
+            return exact(value).to(asked.device, dtype).expand(count * batch).reshape(count, batch)
 
-        rank = len(asked.shape)
-        data = [over(value, dtype=asked.dtype, rank=rank) for value in (level.alpha, level.sigma, a, b)]
-        loss = [over(value, dtype=wide, rank=1) for value in (weight, to_noise)]
+        def row(state: Number, target: Number) -> Sequence[Tensor]:
+            both = torch.stack([over(state, asked.dtype), over(target, asked.dtype)], 1)
+            return both.reshape(count, 2, batch, *(1,) * (len(asked.shape) - 1)).unbind()
+
+        data = row(level.alpha, a), row(level.sigma, b)
+        loss = over(weight, wide).unbind(), over(to_noise, wide).unbind()
         levels = [
             Level(*values)
             for values in zip(*(_cut(getattr(level, f.name), count, batch) for f in fields(level)), strict=True)

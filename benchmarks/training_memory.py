@@ -1,10 +1,12 @@
 """What training holds in memory: a large table against its own size, and a long run against its beginning.
 
-The table is 10^6 x 32 of float32 in a .npy file. A process of its own trains on 1,000 rows first, so that all that
-training imports is there; what it holds at its peak beyond that, an epoch and a half of the whole later, counts. With
-`--soak` it trains a tiny network for 200,000 steps instead and fits a line to what it holds after the first tenth.
+The table is 10^6 x 32 of float32. A process of its own trains on 1,000 rows of the same kind of file first, so that
+all that training and reading import is there; what it holds at its peak beyond that, an epoch and a half of the whole
+later, counts. With `--soak` it trains a tiny network for 200,000 steps instead and fits a line to what it holds after
+the first tenth.
 
     python benchmarks/training_memory.py
+    python benchmarks/training_memory.py --formats .npy .npz .safetensors .arrow .parquet
     python benchmarks/training_memory.py --soak
 """
 
@@ -114,13 +116,14 @@ def main() -> None:
         return
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        small = Path(folder) / "small.npy"
-        write(small, 1000)
         if options.soak:
+            small = Path(folder) / "small.npy"
+            write(small, 1000)
             results["soak"] = found = apart("--soak", "--steps", str(options.steps or 200_000), "--inside", str(small))
             print(f"{found['first']:.1f} MB, then {found['last']:.1f} MB: {found['slope']:+.4f} MB for 1,000 steps")
         for suffix in [] if options.soak else options.formats:
-            large = Path(folder) / f"large{suffix}"
+            small, large = Path(folder) / f"small{suffix}", Path(folder) / f"large{suffix}"
+            write(small, 1000)
             write(large, options.rows)
             steps = options.steps or int(1.5 * options.rows / BATCH)
             found = apart("--steps", str(steps), "--inside", str(small), str(large))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from obverse.data import load
+from obverse.data.generated import law
 
 
 @pytest.mark.parametrize("name", ["two-moons", "8-gaussians", "s-curve", "wine", "mnist1d"])
@@ -45,3 +46,27 @@ def test_the_s_has_two_bows_of_radius_one() -> None:
     assert bows.mean() == pytest.approx(1, abs=0.02)
     assert bows.std() < 0.15
     assert x[:, 1].max() > 1.8 and x[:, 1].min() < -1.8
+
+
+def test_the_law_of_a_set_is_that_of_points_on_its_curve_with_its_jitter() -> None:
+    turn = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000 * torch.pi
+    upper = torch.stack([turn.cos(), turn.sin()], 1)
+    lower = torch.stack([1 - turn.cos(), 0.5 - turn.sin()], 1)
+    more = 1.5 * turn  # of each bow of the S, from its middle
+    bow = torch.stack([more.sin(), more.cos() - 1], 1)
+    corners = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7], dtype=torch.float64) * torch.pi / 4
+    circle = 2 * torch.stack([corners.cos(), corners.sin()], 1)
+    truths = {"two-moons": (upper, lower, 0.1), "s-curve": (bow, -bow, 0.1), "8-gaussians": (circle, circle, 0.2)}
+    at = torch.tensor(
+        [[0.0, 0.9], [1.05, 0.02], [-0.98, -0.1], [1.9, 0.3], [0.1, 0.1], [1.9, 0.1], [-1.0, -1.6]]
+    ).double()
+
+    def density(means: torch.Tensor, weights: torch.Tensor, deviation: float) -> torch.Tensor:
+        square = (at[:, None] - means).square().sum(2) / deviation**2
+        return ((-square / 2).exp() * weights).sum(1) / (2 * torch.pi * deviation**2)
+
+    for name, (one, other, deviation) in truths.items():
+        found, line = law(name), torch.cat([one, other])
+        assert found is not None and float(found.weights.sum()) == pytest.approx(1, abs=1e-14)
+        truth = density(line, torch.full((len(line),), 1 / len(line), dtype=torch.float64), deviation)
+        assert torch.allclose(density(found.means, found.weights, found.deviation), truth, rtol=1e-5, atol=1e-11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,27 @@ from obverse.ground.errors import DataError
 
 def read_parquet(path: Path, damaged: str, label: str | None) -> Dataset:
     """A Parquet file; needs pyarrow."""
-    parquet = extras.load("pyarrow.parquet", extra="data")
+    parquet, arrow = extras.load("pyarrow.parquet", extra="data"), extras.load("pyarrow", extra="data")
     ledger, where = Ledger(damaged), printable(path)
     with decoding(where), parquet.ParquetFile(path) as file:
         names, kinds = file.schema_arrow.names, file.schema_arrow.types
         at = label_place(where, names, label)
-        values = np.empty((file.metadata.num_rows, len(names) - (at is not None)), _widest(kinds, at))
-        labels = [] if at is None else file.read([names[at]]).column(0).to_pylist()
-        for place, name in enumerate(name for place, name in enumerate(names) if place != at):
-            row = 0
-            for group in range(file.num_row_groups):  # one column of one group at a time, which bounds what is unpacked
-                numbers = _numbers(where, name, file.read_row_group(group, [name]).column(0))
-                values[row : row + len(numbers), place] = numbers
-                row += len(numbers)
+        labels = [] if at is None else _labels(file.read([names[at]], use_threads=False).column(0))
+        values = _unpacked(where, file, [name for place, name in enumerate(names) if place != at], _widest(kinds, at))
+    arrow.default_memory_pool().release_unused()  # what columns have been unpacked into
     return table_of_arrow(path, names, at, values, labels, ledger)
+
+
+def _unpacked(where: str, file: Any, names: list[str], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Columns of a Parquet file, side by side."""
+    values = np.empty((file.metadata.num_rows, len(names)), dtype)
+    for place, name in enumerate(names):
+        row = 0
+        for group in range(file.num_row_groups):  # one column of one group at a time, which bounds what is unpacked
+            for piece in file.read_row_group(group, [name], use_threads=False).column(0).chunks:
+                values[row : row + len(piece), place] = _numbers(where, name, piece)
+                row += len(piece)
+    return values
 
 
 def read_arrow(path: Path, damaged: str, label: str | None) -> Dataset:
@@ -51,7 +59,7 @@ def read_arrow(path: Path, damaged: str, label: str | None) -> Dataset:
             table = ipc.open_stream(source).read_all()
         names = table.column_names
         at = label_place(where, names, label)
-        labels = [] if at is None else table.column(at).to_pylist()
+        labels = [] if at is None else _labels(table.column(at))
         rows = Columns(where, table if at is None else table.remove_column(at))
         rows.mapped = mapped
         values: Any = rows if path.stat().st_size > MAPPED else rows[:].numpy()
@@ -59,28 +67,30 @@ def read_arrow(path: Path, damaged: str, label: str | None) -> Dataset:
 
 
 class Columns(Rows):
-    """Rows of an Arrow table, whose columns stay where they are."""
+    """Rows of an Arrow table, whose columns stay where they are.
+
+    Args:     where: what the table is called in an error.
+              table: of pyarrow.
+    """
 
     def __init__(self, where: str, table: Any) -> None:
         self.shape = (table.num_rows, table.num_columns)
         self._dtype = _widest(table.schema.types, None)
-        pieces = table.to_batches()
+        pieces = [piece for piece in table.to_batches() if len(piece)]
         self._starts = np.cumsum([0, *map(len, pieces)])
         self._pieces = [
-            [_numbers(where, *named) for named in zip(table.column_names, piece.columns, strict=True)]
-            for piece in pieces
+            [_numbers(where, name, piece.column(place)) for piece in pieces]
+            for place, name in enumerate(table.column_names if pieces else ())
         ]
+        self._columns = [_joined(column, self._starts) for column in self._pieces]
 
     def take(self, index: Tensor) -> Tensor:
         """See `Rows`."""
         wanted = index.numpy()
         values = np.empty((len(wanted), self.shape[1]), self._dtype)
-        owner = self._starts.searchsorted(wanted, "right") - 1
-        for piece in np.unique(owner).tolist():
-            mine = np.flatnonzero(owner == piece)
-            local = wanted[mine] - self._starts[piece]
-            for place, column in enumerate(self._pieces[piece]):
-                values[mine, place] = column[local]
+        piece = self._starts.searchsorted(wanted, "right") - 1
+        for place, (column, shifts) in enumerate(self._columns):
+            values[:, place] = column[shifts[piece] + wanted]
         return torch.from_numpy(values)
 
 
@@ -118,14 +128,37 @@ def _widest(kinds: list[Any], at: int | None) -> np.dtype[Any]:
     return np.dtype(np.float32 if fits else np.float64)
 
 
+def _joined(pieces: list[NDArray[Any]], starts: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Pieces of a column as one array, not copied if they are alike; what to add to a row's number for each piece.
+
+    The array reaches from the first piece in memory to the last, whatever lies between them: that is never asked for.
+    """
+    begins = np.array([piece.ctypes.data for piece in pieces])
+    first = pieces[begins.argmin()]
+    places, odd = np.divmod(begins - begins.min(), first.itemsize)
+    if odd.any() or any(piece.dtype != first.dtype for piece in pieces):
+        return np.concatenate(pieces), np.zeros_like(starts)
+    reach = int((places + np.diff(starts)).max())
+    return np.lib.stride_tricks.as_strided(first, (reach,), writeable=False), places - starts[:-1]
+
+
+def _labels(column: Any) -> list[Any]:
+    """The classes of rows; those that are equal are one object, for there are few of them and many rows."""
+    known: dict[Any, Any] = {}
+    return [known.setdefault(value, value) for piece in column.chunks for value in piece.to_pylist()]
+
+
 def _numbers(where: str, name: str, column: Any) -> NDArray[Any]:
-    """One column of Arrow as numbers; a missing value is NaN."""
+    """One piece of a column of Arrow as numbers, where it lies if it can; a missing value is NaN."""
     types = extras.load("pyarrow.types", extra="data")
     kind = column.type
     if not any(test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)):
         first = next((value for value in column.to_pylist() if value is not None), None)
         raise DataError(f"{where}: {not_a_number(name, repr(first))}.")
-    if not types.is_floating(kind):
-        column = (column.cast("uint8") if types.is_boolean(kind) else column).cast("float64", safe=False)
-    numbers: NDArray[Any] = column.to_numpy(**({} if hasattr(column, "chunks") else {"zero_copy_only": False}))
-    return numbers
+    if types.is_boolean(kind):
+        column = column.cast("uint8")
+    if types.is_decimal(kind) or (column.null_count and not types.is_floating(kind)):
+        column = column.cast("float64", safe=False)
+    if column.null_count:
+        column = column.fill_null(math.nan)
+    return np.from_dlpack(column)  # to_numpy would import pandas, 44 MB

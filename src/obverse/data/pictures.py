@@ -6,29 +6,18 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from obverse.data.flipbook import gif
+from obverse.data.pens import PLOT, curves_of, image_of, kind_of, scatter_of, tiled, window_of
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.extras import load
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels of an image
-_TILE, _PLOT, _CURVE = 48, 320, (128, 64)  # pixels: an image's shorter side, a scatter's side, a curve's box
-_GAP = 2
-_INK, _PAPER, _LINE = (31, 95, 168), (255, 255, 255), (214, 214, 214)
-_BARS = 48
-_FINE = 3  # plots are drawn so much larger and scaled down, which smooths their edges
-
-
-class _Window(NamedTuple):
-    low: float
-    high: float
 
 
 def sheet(
@@ -57,18 +46,18 @@ def sheet(
         >>> sheet(torch.zeros(6, 1, 8, 8), columns=3, scale=4).size
         (100, 66)
     """
-    kind = _kind(values)
+    kind = kind_of(values)
     if (columns is not None and columns < 1) or (scale is not None and scale < 1):
         raise InvalidArgument(f"columns and scale are whole numbers >= 1, got columns={columns}, scale={scale}.")
     bad = ~values.isfinite().flatten(1).all(1)
     if bad.any():
         raise NonFinite(f"A picture shows finite numbers: row {int(bad.nonzero()[0])} of {len(values)} holds others.")
-    window = _window(values, kind, low, high)
+    window = window_of(values, kind, low, high)
     values = values.detach().to("cpu", torch.float64)
     if kind == "vectors":
-        return _scatter(values, window, _PLOT * (scale or 1))
-    tiles = [_image(x, window, scale) if kind == "images" else _curves(x, window, scale or 1) for x in values]
-    return _tiled(tiles, columns or math.ceil(math.sqrt(len(tiles))))
+        return scatter_of(values, window, PLOT * (scale or 1))
+    tiles = [image_of(x, window, scale) if kind == "images" else curves_of(x, window, scale or 1) for x in values]
+    return tiled(tiles, columns or math.ceil(math.sqrt(len(tiles))))
 
 
 def film(
@@ -95,7 +84,7 @@ def film(
         b'GIF89a'
     """
     _check_film(frames, milliseconds, hold)
-    low, high = _window(frames[-1], _kind(frames[-1]), low, high)
+    low, high = window_of(frames[-1], kind_of(frames[-1]), low, high)
     pictures = [sheet(x, columns=columns, scale=scale, low=low, high=high) for x in frames]
     data = gif(pictures, milliseconds, hold)
     if path is not None:
@@ -122,7 +111,7 @@ def video(
     """
     _check_film(frames, milliseconds, hold)
     ffmpeg = load("imageio_ffmpeg", "video")
-    low, high = _window(frames[-1], _kind(frames[-1]), low, high)
+    low, high = window_of(frames[-1], kind_of(frames[-1]), low, high)
     pictures = [sheet(x, columns=columns, scale=scale, low=low, high=high).convert("RGB") for x in frames]
     width, height = (side + side % 2 for side in pictures[0].size)  # H.264 halves the sides for its colours
     pictures += pictures[-1:] * (max(1, round(hold / milliseconds)) - 1)
@@ -147,10 +136,10 @@ def contact(
         (100, 66)
     """
     _check_film(frames)
-    kind = _kind(frames[-1])
-    low, high = _window(frames[-1], kind, low, high)
+    kind = kind_of(frames[-1])
+    low, high = window_of(frames[-1], kind, low, high)
     if kind == "vectors":
-        return _tiled([sheet(x, scale=scale, low=low, high=high) for x in frames], len(frames))
+        return tiled([sheet(x, scale=scale, low=low, high=high) for x in frames], len(frames))
     return sheet(torch.stack([*frames], 1).flatten(0, 1), columns=len(frames), scale=scale, low=low, high=high)
 
 
@@ -171,98 +160,3 @@ def _check_film(frames: Sequence[Tensor], milliseconds: int = 1, hold: int = 1) 
         raise InvalidArgument(
             f"A film has frames and lasts: got {len(frames)} frames, milliseconds={milliseconds}, hold={hold}."
         )
-
-
-def _kind(values: Tensor) -> str:
-    """What is to be drawn: images, vectors or curves."""
-    shape = tuple(values.shape)
-    kind = {2: "vectors", 3: "curves", 4: "images"}.get(len(shape))
-    if kind is None or not values.numel() or (kind == "images" and shape[1] not in _MODES):
-        raise InvalidArgument(
-            "A picture is made of images (N, C, H, W) with C in 1, 3, 4, of vectors (N, d) or of curves (N, C, L), "
-            f"N >= 1; got {shape} (draw a slice of it)."
-        )
-    return kind
-
-
-def _window(values: Tensor, kind: str, low: float | None, high: float | None) -> _Window:
-    usual = (-1.0, 1.0)
-    if kind != "images" and (low is None or high is None):
-        usual = float(values.min()), float(values.max())
-        margin = 0.05 * (usual[1] - usual[0]) or 1.0
-        usual = usual[0] - margin, usual[1] + margin
-    window = _Window(usual[0] if low is None else low, usual[1] if high is None else high)
-    if not window.low < window.high:
-        raise InvalidArgument(f"A picture needs low < high, got {window.low}, {window.high} (images: -1, 1).")
-    return window
-
-
-def _image(x: Tensor, window: _Window, scale: int | None) -> Image:
-    """One image, its pixels enlarged and not blurred; (C, H, W)."""
-    from PIL import Image
-
-    levels = ((x - window.low) / (window.high - window.low) * 255).round().clamp(0, 255).to(torch.uint8)
-    flat = levels[0] if len(levels) == 1 else levels.permute(1, 2, 0)
-    image = Image.fromarray(flat.contiguous().numpy(), _MODES[len(levels)])
-    times = scale or math.ceil(_TILE / min(image.size))
-    return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
-
-
-def _curves(x: Tensor, window: _Window, scale: int) -> Image:
-    """The channels of one signal, from ink to ever paler; (C, L)."""
-    from PIL import Image, ImageDraw
-
-    width, height = (side * scale for side in _CURVE)
-    image = Image.new("RGB", (width * _FINE, height * _FINE), _PAPER)
-    pen = ImageDraw.Draw(image)
-    across = torch.linspace(0, image.width - 1, x.shape[1], dtype=torch.float64)
-    for channel, up in reversed(list(enumerate(_place(x, window, image.height)))):
-        pale = channel / (len(x) + 1)
-        ink = tuple(round(a + (b - a) * pale) for a, b in zip(_INK, _PAPER, strict=True))
-        points = list(zip(across.tolist(), (image.height - 1 - up).tolist(), strict=True))
-        pen.line(points * (1 if len(points) > 1 else 2), fill=ink, width=_FINE)
-    return image.resize((width, height), Image.Resampling.BOX)
-
-
-def _scatter(values: Tensor, window: _Window, side: int) -> Image:
-    """Points in the plane of the first two columns, or bars for one; (N, d)."""
-    from PIL import Image, ImageDraw
-
-    image = Image.new("RGB", (side * _FINE, side * _FINE), _PAPER)
-    pen, size = ImageDraw.Draw(image), side * _FINE
-    for zero in _place(torch.zeros(1), window, size).tolist():  # the axes, where 0 is in sight
-        pen.line([(zero, 0), (zero, size)], fill=_LINE, width=_FINE)
-        pen.line(
-            [(0, size - 1 - zero), (size, size - 1 - zero)] if values.shape[1] > 1 else [], fill=_LINE, width=_FINE
-        )
-    if values.shape[1] == 1:
-        counts = torch.histc(values, _BARS, *window)
-        for bar, height in enumerate((counts / counts.max().clamp(min=1) * 0.95 * size).tolist()):
-            if height:
-                box = [bar * size / _BARS, size - height, (bar + 1) * size / _BARS - _FINE, size]
-                pen.rectangle(box, fill=_INK)
-    else:
-        radius = max(_FINE, size * min(0.01, 0.25 / math.sqrt(len(values))))
-        for across, up in _place(values[:, :2], window, size).tolist():
-            pen.ellipse([across - radius, size - up - radius, across + radius, size - up + radius], fill=_INK)
-    return image.resize((side, side), Image.Resampling.BOX)
-
-
-def _place(values: Tensor, window: _Window, size: int) -> Tensor:
-    """Pixels from the lower end of an axis; far outside it, so that no drawing overflows, just out of sight."""
-    return ((values - window.low) / (window.high - window.low)).clamp(-1, 2) * (size - 1)
-
-
-def _tiled(tiles: Sequence[Image], columns: int) -> Image:
-    """Tiles of one size in rows, thin gaps between and none around."""
-    from PIL import Image
-
-    columns = min(columns, len(tiles))
-    width, height = tiles[0].size
-    mode = tiles[0].mode
-    greys: dict[str, tuple[int, ...]] = {"L": (96,), "RGB": (96, 96, 96), "RGBA": (0, 0, 0, 0)}
-    size = (columns * (width + _GAP) - _GAP, -(-len(tiles) // columns) * (height + _GAP) - _GAP)
-    image = Image.new(mode, size, greys[mode])
-    for number, tile in enumerate(tiles):
-        image.paste(tile, (number % columns * (width + _GAP), number // columns * (height + _GAP)))
-    return image

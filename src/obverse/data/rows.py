@@ -6,7 +6,9 @@ that a data set of a hundred gigabytes needs no more memory than one of a megaby
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ from obverse.ground import noise
 
 MAPPED = 64 * 2**20  # bytes; a larger file is mapped, a smaller one is read, so that it may change afterwards
 _CHUNK = 2**18  # numbers that are looked at together
+_LARGE = 2**17  # rows that are shuffled in megabytes
 
 Index: TypeAlias = Tensor | slice | list[int]
 
@@ -47,6 +50,8 @@ class Rows(ABC):
         """The samples of these numbers; (batch,) -> (batch *data)."""
 
     def __getitem__(self, index: Index) -> Tensor:
+        if isinstance(index, slice):  # of many rows, only those that are asked for are counted out
+            return self.take(torch.from_numpy(np.arange(*index.indices(len(self)))))
         return self.take(index if isinstance(index, Tensor) else torch.arange(len(self))[index])
 
     def __len__(self) -> int:
@@ -164,6 +169,14 @@ def release(values: Any) -> None:
         whole.mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def trim() -> None:
+    """Hands memory that was freed back to the system, where the C library (glibc) keeps it; elsewhere nothing."""
+    if sys.platform == "linux":
+        hand_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if hand_back is not None:
+            hand_back(0)
+
+
 def floats(array: NDArray[Any]) -> NDArray[Any]:
     """float32 if that holds every number of the dtype, else float64; in the machine's byte order."""
     exact = np.can_cast(array.dtype, np.float32)
@@ -172,8 +185,15 @@ def floats(array: NDArray[Any]) -> NDArray[Any]:
 
 def shuffled(count: int, *, seed: int, purpose: str, step: int = 0) -> Tensor:
     """`noise.permutation` in half the memory: int32 where that is enough."""
-    words = noise.bits(count, seed=seed, purpose=purpose, step=step, samples=[0])[0]
-    return torch.from_numpy(words.numpy().argsort(kind="stable")).to(_narrow(count))
+    large = count >= _LARGE
+    if large:  # of all that reading and training do, this asks for the most beside the rows
+        trim()
+    words = noise.bits(count, seed=seed, purpose=purpose, step=step, samples=[0])[0].numpy()
+    places = torch.from_numpy(words.argsort(kind="stable")).to(_narrow(count))
+    del words
+    if large:
+        trim()
+    return places
 
 
 def _narrow(count: int) -> torch.dtype:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from obverse.data import generated
-from obverse.data.arrays import from_array, read_idx, read_npy, read_npz, read_safetensors
+from obverse.data.arrays import from_array
 from obverse.data.arrow import read_arrow, read_parquet
 from obverse.data.cells import read_mixed
+from obverse.data.containers import read_idx, read_npy, read_npz, read_safetensors
 from obverse.data.damage import Ledger, printable
 from obverse.data.dataset import Dataset
 from obverse.data.hub import is_saved, read_saved
@@ -47,7 +48,7 @@ def load(
     |----------------------------------------------|------------------------------------------------------------|
     | digits                                       | 1,797 grey images of 8 x 8, 10 classes (scikit-learn)      |
     | fashion-mnist, or a folder of its files      | 60,000 grey images of 28 x 28, 10 classes                  |
-    | two-moons, 8-gaussians, s-curve              | 10,000 points of the plane                                 |
+    | two-moons, 8-gaussians, s-curve              | 10,000 points of the plane, of a known law                 |
     | wine                                         | 178 rows of 13 measurements, 3 classes (scikit-learn)      |
     | mnist1d                                      | 4,000 signals of length 40, 10 classes (mnist1d)           |
     | a folder of images                           | images; with subfolders, one class each                    |

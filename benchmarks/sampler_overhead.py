@@ -31,8 +31,9 @@ LIMITS = {
     "heun": 1.10,
     "sde": 1.20,
     "ddpm": 1.20,
-    "sde-dpmpp-2m": 1.20,
-    "sa": 1.20,
+    "sde-dpmpp": 1.20,
+    "er-sde": 1.20,
+    "sa-solver": 1.20,
 }
 
 
@@ -71,6 +72,7 @@ def peers(net: Callable[..., torch.Tensor], x: torch.Tensor) -> dict[str, Callab
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", default=[*LIMITS], choices=[*LIMITS], help="which; no peers then")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -89,16 +91,14 @@ def main() -> None:
             net(x, t)
 
     runs: dict[str, Callable[[], object]] = {"bare again": bare}
-    for name in LIMITS:
-        if name not in ob.solvers.Solver.members:
-            continue
+    for name in options.only:
         table = next(
             table
             for steps in (CALLS, CALLS // 2, CALLS // 2 + 1, CALLS // 3)
             if (table := ob.solvers.Solver.of(name).tableau("linear", ob.grids.Angle(steps=steps))).calls <= CALLS
         )
         runs[f"{name} ({table.calls} calls)"] = partial(ob.Sampler(table).end, model, x)
-    runs |= peers(net, x)
+    runs |= peers(net, x) if options.only == [*LIMITS] else {}
     results = {}
     with torch.no_grad():
         for name, one in runs.items():

@@ -9,31 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from adapting import FLOAT64, PATHS, TWO, gaussian, noise_at, rms
 from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 
 from obverse.ground.errors import InvalidArgument, NonFinite, SingularConversion
-from obverse.model import Empirical, Gaussian, Mixture, Network
-from obverse.path import EDM, VE, VP, Cosine, Linear, Schedule
+from obverse.model import Empirical, Network
+from obverse.path import EDM, VE, VP, Linear, Schedule
 from obverse.sampler import Adaptive, AdaptiveRun, BogackiShampine, adaptive
-
-PATHS = [Linear(), Cosine(), VP(), VE(), EDM()]
-COVARIANCE = torch.tensor([[1.0, 0.3], [0.3, 0.5]], dtype=torch.float64)
-TWO = Mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.1, torch.tensor([0.3, 0.7]), "linear")
-FLOAT64: dict[str, Any] = {"dtype": torch.float64}
-
-
-def gaussian(path: Schedule | str = "linear") -> Gaussian:
-    return Gaussian(torch.tensor([0.5, -1.0]), COVARIANCE, path)
-
-
-def rms(difference: Tensor) -> Tensor:
-    return difference.square().flatten(1).mean(1).sqrt()
-
-
-def noise_at(path: Schedule, count: int) -> Tensor:
-    draws = torch.randn(count, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return draws * float(path.at(1.0).sigma)
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6])

@@ -22,6 +22,9 @@ from obverse.ground.errors import InvalidArgument
 _GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed integer: 2^64 / golden ratio
 _MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 GRAINS = 2.0**16  # in 1, of draws that are added up
+SHARES, TOLD = 12, 5  # digits of one, and how many a word of 64 tells
+KEPT = 2**14  # places of first samples that are kept for later draws: 128 KiB of them
+QUARTERS = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype=torch.float64) / 2
 _LOG_HALF_TERMS = [1 / (2 * k + 1) for k in range(8)]  # atanh(s)/s in s^2; |s| < 0.172 leaves 1e-14
 _SIN_TERMS = [(-1) ** k / math.factorial(2 * k + 1) for k in range(7)]
 _COS_TERMS = [(-1) ** k / math.factorial(2 * k) for k in range(8)]
@@ -108,30 +111,49 @@ def grained(
     samples: Tensor | Sequence[int] | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Standard normal draws in multiples of 2^-16, four times cheaper than `normal`: for draws that are added up.
+    """Standard normal draws in multiples of 2^-16, ten times cheaper than `normal`: for draws that are added up.
 
-    Sums and products of such numbers with few digits are exact in float64, so they do not depend on their order.
+    Sums and products of such numbers with few digits are exact in float64, so they do not depend on their order. Each
+    is half a sum of four `quarters`: its fourth moment is 3 to within 0.001, its bound 7.5 standard deviations.
 
-    Args:     as of `normal`; steps: the draws of several at once.
+    Args:     as of `normal`; steps: the draws of several at once, cheapest in fours.
     Returns:  float32; (steps batch *data).
     """
-    count, pairs = math.prod(shape[1:]), (math.prod(shape[1:]) + 1) // 2
-    ids = _ids(shape, samples)
-    ids = ids if device is None else ids.to(device)
-    keys = _mix((ids * _GAMMA).add_(_signed(_key(seed, purpose) + _GAMMA)))[:, None]
-    steps_at = torch.arange(steps.start << 32, steps.stop << 32, steps.step << 32, device=keys.device)[:, None, None]
-    counters = steps_at + torch.arange(1, pairs + 1, device=keys.device)
-    words = _mix(keys + counters.mul_(_GAMMA)).view(torch.int32).reshape(len(steps), -1, pairs, 2)
-    high, low = words[..., 0].contiguous(), words[..., 1]
-    small = (high & 0x7FFFFFFF).float().add_(0.5).mul_(2.0**-31)
-    radius = _log(small, terms=4, times=-2.0 * GRAINS**2).clamp_(min=0).sqrt_()  # in grains
-    radius = radius.copysign_(high.view(torch.float32))  # the half of the turn
-    angle = low.float().add_(0.5).mul_(2.0**-32 * math.pi)
-    made = radius.new_empty(*radius.shape, 2)
-    sine, cosine = _polynomial(angle * angle, _turn(angle.device))
-    torch.mul(sine.mul_(angle), radius, out=made[..., 0])
-    torch.mul(cosine, radius, out=made[..., 1])
-    return made.round_().mul_(1 / GRAINS).flatten(-2)[..., :count].reshape(len(steps), *shape)
+    first, last = steps.start // 4, -(-steps.stop // 4)
+    some = range(4 * first, 4 * last)
+    four = quarters(shape, seed=seed, purpose=purpose, steps=some, samples=samples, device=device)
+    made = (QUARTERS.to(four.device) @ four.view(len(some) // 4, 4, -1).double()).flatten(0, 1)
+    return made[steps.start - 4 * first : steps.stop - 4 * first].float().reshape(len(steps), *shape)
+
+
+def quarters(
+    shape: Sequence[int],
+    *,
+    seed: int,
+    purpose: str,
+    steps: range,
+    samples: Tensor | Sequence[int] | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draws of which any four in a row, turned by `QUARTERS`, are four of `grained`; five to a word.
+
+    Each is one of the 2^12 numbers that share the normal law evenly; multiples of 2^-15.
+
+    Args:     as of `normal`; steps: the draws of several at once, cheapest in fives.
+    Returns:  float32; (steps, all numbers of the batch).
+    """
+    size, place = math.prod(shape[1:]), torch.device("cpu" if device is None else device)
+    if samples is None and shape[0] * size <= KEPT:
+        places = _first_places(shape[0], size, place)
+    else:
+        places = _places(_ids(shape, samples).to(place), size)
+    first, last = steps.start // TOLD, -(-steps.stop // TOLD)
+    turns = torch.arange(first << 32, last << 32, 1 << 32, device=place).mul_(_GAMMA)
+    words = _mix(turns[:, None] + (places + _key(seed, purpose)))
+    shifts, shares = _shares(place)
+    which = (words[:, None] >> shifts).bitwise_and_(len(shares) - 1)
+    made = shares.index_select(0, which.flatten()).view(-1, len(places))
+    return made[steps.start - TOLD * first : steps.stop - TOLD * first]
 
 
 def grain(values: Tensor) -> Tensor:
@@ -177,27 +199,40 @@ def _mix(z: Tensor) -> Tensor:
     return _shift(z, 31).bitwise_xor_(z)
 
 
+def _places(ids: Tensor, size: int) -> Tensor:
+    """Of every number of some samples, in counters; (batch * size,)."""
+    within = torch.arange(1, size + 1, device=ids.device).mul_(_GAMMA)
+    return (_mix((ids + 1) * _GAMMA)[:, None] + within).flatten()
+
+
+@lru_cache(maxsize=4)
+def _first_places(count: int, size: int, device: torch.device) -> Tensor:
+    return _places(torch.arange(count, device=device), size)
+
+
 @lru_cache(maxsize=8)
-def _turn(device: torch.device) -> Sequence[Tensor]:
-    """Terms of sine and cosine, for both at once."""
-    both = torch.tensor([[*_SIN_TERMS[:6], 0.0], _COS_TERMS[:7]], dtype=torch.float32, device=device)
-    return both[:, :, None, None, None].unbind(1)
+def _shares(device: torch.device) -> tuple[Tensor, Tensor]:
+    """How far to shift a word, (TOLD, 1), and the root mean squares of equal shares of the normal law, (2^SHARES,)."""
+    count = 2**SHARES
+    edges = torch.special.ndtri(torch.arange(count // 2, count, dtype=torch.float64, device="cpu") / count)
+    fall = edges * (edges.square() / -2).exp() * (count / math.sqrt(2 * math.pi))
+    upper = (1 - torch.cat([fall, fall.new_zeros(1)]).diff()).sqrt()  # of x² between two edges: 1 + x density there
+    shares = grain(torch.cat([-upper.flip(0), upper]) / 2) * 2
+    return torch.arange(0, SHARES * TOLD, SHARES, device=device)[:, None], shares.float().to(device)
 
 
-def _polynomial(x: Tensor, terms: Sequence[float] | Sequence[Tensor]) -> Tensor:
+def _polynomial(x: Tensor, terms: Sequence[float]) -> Tensor:
     total = x * terms[-1]
     for term in terms[-2:0:-1]:
         total.add_(term).mul_(x)
     return total.add_(terms[0])
 
 
-def _log(x: Tensor, terms: int = len(_LOG_HALF_TERMS), times: float = 1.0) -> Tensor:
+def _log(x: Tensor, times: float = 1.0) -> Tensor:
     """A power of two times log of normal positive numbers: the exponent's bits and atanh((m - sqrt 2)/(m + sqrt 2))."""
-    double = x.dtype == torch.float64
-    digits, bias, whole = (52, 1023, torch.int64) if double else (23, 127, torch.int32)
-    word = x.view(whole)
-    exponent = (word >> digits).to(x.dtype).add_(0.5 - bias)
-    mantissa = (word & ((1 << digits) - 1)).bitwise_or_(bias << digits).view(x.dtype)
+    word = x.view(torch.int64)
+    exponent = (word >> 52).double().add_(0.5 - 1023)
+    mantissa = (word & ((1 << 52) - 1)).bitwise_or_(1023 << 52).view(torch.float64)
     s = (mantissa - math.sqrt(2)).div_(mantissa + math.sqrt(2))
-    series = _polynomial(s * s, [2 * times * term for term in _LOG_HALF_TERMS[:terms]])
+    series = _polynomial(s * s, [2 * times * term for term in _LOG_HALF_TERMS])
     return series.mul_(s).add_(exponent.mul_(times * math.log(2)))

@@ -117,6 +117,10 @@ class Network(Model):
         net, carried, its = self._door(), dtype != like.dtype or device != like.device, like.dtype
 
         def call_at(time: Tensor, scale: Tensor | None, new: bool = False) -> Call:
+            def straight(x_t: Tensor, cond: Cond = None) -> Tensor:
+                out = net(x_t, time, cond if cond is None else moved(cond, device))
+                return out if out.dtype is its else out.to(x_t)
+
             def call(x_t: Tensor, cond: Cond = None) -> Tensor:
                 inputs = x_t if scale is None else x_t * scale
                 if carried:
@@ -126,7 +130,7 @@ class Network(Model):
                     _look(out, x_t)
                 return out.to(x_t) if carried or out.dtype is not its else out
 
-            return call
+            return call if new or carried or scale is not None else straight
 
         return call_at
 

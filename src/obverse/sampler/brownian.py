@@ -12,7 +12,7 @@ Numbers are multiples of powers of two, so that float64 sums are exact in any or
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 
 import torch
@@ -21,22 +21,34 @@ from torch import Tensor
 from obverse.ground import noise
 
 Span = tuple[float, float] | None  # of a draw: between which angles it is the path; None: a draw of its own
+Names = Tensor | Sequence[int] | None  # of samples, default the first ones
 MODES = 48  # cosines that all grids share
 FINE = 2.0**20  # denominator of Q: with draws below 8 in units of 2^-16, sums of 2^13 terms are exact
 BLOCK = 2**18  # normals made at once: 1 MiB of float32
 
 
-def draws(spans: Sequence[Span], like: Tensor, *, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
+def draws(
+    spans: Sequence[Span],
+    like: Tensor,
+    *,
+    seed: int,
+    samples: Sequence[int] | None,
+    scales: Tensor | None = None,
+) -> Iterator[Tensor]:
     """The draws of a run, in order, each of the shape, dtype and device of a state.
 
     Args:     spans: for each draw, between which angles it is the Brownian path, or None for a draw of its own.
               like: a state; (batch *data).
               seed, samples: whose draws; samples names the rows, default 0, 1, 2 ...
+              scales: what each draw is multiplied by, default 1; float64 (draws,).
     """
     on, mixing = _laid(tuple(spans))
-    path = _path(mixing, like, seed, samples)
-    own = (row for rows in _blocks("solver", len(on) - sum(on), like, seed, samples) for row in rows.to(like))
-    yield from path if all(on) else (next(path) if yes else next(own) for yes in on)
+    if all(on):
+        return _path(mixing, scales, like, seed, samples)
+    yes = torch.tensor(on)
+    of_path, of_own = (None, None) if scales is None else (scales[yes], scales[~yes])
+    path, own = _path(mixing, of_path, like, seed, samples), _own(len(on) - sum(on), of_own, like, seed, samples)
+    return (next(path) if here else next(own) for here in on)
 
 
 @lru_cache(maxsize=64)
@@ -50,39 +62,70 @@ def _laid(spans: tuple[Span, ...]) -> tuple[list[bool], Tensor]:
         if on[-1]:
             low, high = min(low, a), max(high, b)
     where = [span for span, yes in zip(spans, on, strict=True) if span and yes]
-    return on, modes(where) if where else torch.empty(0, 0)
+    if not where:
+        return on, torch.empty(0, 0)
+    return on, modes(where) if len(where) > MODES else _quartered(modes(where))
 
 
-def _path(mixing: Tensor, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
-    count, size = len(mixing), like.numel()
+def _quartered(mixing: Tensor) -> Tensor:
+    """What makes draws of `noise.quarters`, where `mixing` makes them of `noise.grained`."""
+    fours = torch.nn.functional.pad(mixing, (0, -mixing.shape[1] % 4))
+    return (fours.reshape(len(fours), -1, 4) @ noise.QUARTERS).flatten(1)
+
+
+def _path(
+    mixing: Tensor, scales: Tensor | None, like: Tensor, seed: int, samples: Sequence[int] | None
+) -> Iterator[Tensor]:
+    count = len(mixing)
     if not count:
         return
     mixing = mixing.to(like.device)
-    shared = like.new_empty(mixing.shape[1], size, dtype=torch.float32)
-    begun = 0
-    for who in _some(like, samples, count):  # few rows at a time, all their steps
-        where = slice(begun, begun := begun + len(who) * size // len(like))
-        some = partial(noise.grained, (len(who), *like.shape[1:]), seed=seed, samples=who, device=like.device)
-        part = some(purpose="path", steps=range(len(shared))).reshape(len(shared), -1)
+    shared = _gathered(mixing.shape[1], mixing.shape[1], like, samples, partial(_shared, mixing, like, seed))
+    step = _together(like)
+    rest = _blocks("rest", count, like, seed, samples) if count > MODES else iter(())
+    more = (part for block in rest for part in torch.split(block, step))
+    for weights, steps in _parts(mixing, step):
+        rows = _product(weights, shared)
         if count > MODES:
-            rest = some(purpose="rest", steps=range(count)).reshape(count, -1)
-            part = noise.grain(part - mixing.T @ rest.double())
-        if len(who) < len(like):
-            shared[:, where] = part
-        else:  # all at once: nothing to put together
-            shared = part
-    more = _blocks("rest", count, like, seed, samples) if count > MODES else None
-    step = max(1, BLOCK // size)
-    for first in range(0, count, step):
-        rows = _product(mixing[first : first + step], shared)
-        if more is not None:
-            rows += next(more).reshape(-1, size)
-        yield from rows.to(like.dtype).reshape(-1, *like.shape).unbind()
+            rows += next(more)
+        yield from _scaled(rows, scales, steps.start).to(like.dtype).reshape(-1, *like.shape).unbind()
+
+
+def _shared(mixing: Tensor, like: Tensor, seed: int, who: Names, rows: int) -> Tensor:
+    """What all grids share, ready to be mixed; float32 (columns of the mixing, numbers of some rows)."""
+    shape, first = (rows, *like.shape[1:]), range(mixing.shape[1])
+    if len(mixing) <= MODES:
+        return noise.quarters(shape, seed=seed, purpose="path", steps=first, samples=who, device=like.device)
+    some = partial(noise.grained, shape, seed=seed, samples=who, device=like.device)
+    left = some(purpose="path", steps=first).flatten(1).double()
+    for weights, steps in _parts(mixing, max(MODES, BLOCK // left.shape[1])):
+        left -= weights.T @ some(purpose="rest", steps=steps).flatten(1).double()
+    return noise.grain(left).float()
+
+
+def _parts(rows: Tensor, size: int) -> Iterator[tuple[Tensor, range]]:
+    """So many rows after so many, and which."""
+    return ((rows[at : at + size], range(at, min(at + size, len(rows)))) for at in range(0, len(rows), size))
+
+
+def _own(count: int, scales: Tensor | None, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
+    first = 0
+    for block in _blocks("solver", count, like, seed, samples):
+        for rows in torch.split(block, _together(like)):
+            yield from _scaled(rows.double(), scales, first).to(like.dtype).reshape(-1, *like.shape).unbind()
+            first += len(rows)
+
+
+def _scaled(rows: Tensor, scales: Tensor | None, first: int) -> Tensor:
+    if scales is None:
+        return rows
+    mine = scales[first : first + len(rows)].to(rows.device)
+    return rows.mul_(mine.reshape(-1, *(1,) * (rows.ndim - 1)))
 
 
 def _product(weights: Tensor, draws: Tensor) -> Tensor:
     """In float64, where it is exact, some columns at a time, so that no second copy of the draws is held."""
-    parts = torch.split(draws, max(1, 4 * BLOCK // len(draws)), dim=1)
+    parts = torch.split(draws, max(1, BLOCK // len(draws)), dim=1)
     return torch.cat([weights @ part.double() for part in parts], 1) if len(parts) > 1 else weights @ draws.double()
 
 
@@ -101,22 +144,36 @@ def modes(spans: Sequence[tuple[float, float]]) -> Tensor:
     return mixing
 
 
+def _together(like: Tensor) -> int:
+    """How many steps are made at once: as many as fit into a block, in fours where four do."""
+    fit = BLOCK // like.numel()
+    return fit // 4 * 4 if fit >= 4 else 1
+
+
 def _blocks(purpose: str, count: int, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
-    """Draws in order, some steps or, where a state is large, some rows at a time; float32 (some batch *data)."""
-    size = max(1, BLOCK // max(1, like.numel()))
-    parts = _some(like, samples, 1)
+    """Draws in order, four steps or more at a time, few rows at a time; float32 (steps, numbers of the batch)."""
+
+    def made(steps: range, who: Names, rows: int) -> Tensor:
+        shape = (rows, *like.shape[1:])
+        drawn = noise.grained(shape, seed=seed, purpose=purpose, steps=steps, samples=who, device=like.device)
+        return drawn.flatten(1)
+
+    size = max(4, _together(like))
     for first in range(0, count, size):
         steps = range(first, min(first + size, count))
-        drawn = [
-            noise.grained(
-                (len(who), *like.shape[1:]), seed=seed, purpose=purpose, steps=steps, samples=who, device=like.device
-            )
-            for who in parts
-        ]
-        yield torch.cat(drawn, 1) if len(drawn) > 1 else drawn[0]
+        yield _gathered(len(steps), len(steps), like, samples, partial(made, steps))
 
 
-def _some(like: Tensor, samples: Sequence[int] | None, count: int) -> Sequence[Tensor]:
-    """The samples, few enough at a time for so many draws of each to stay a block."""
+def _gathered(
+    height: int, steps: int, like: Tensor, samples: Sequence[int] | None, made: Callable[[Names, int], Tensor]
+) -> Tensor:
+    """So many rows of numbers of the batch, made of few samples at a time for so many steps to stay a block."""
+    few = max(1, BLOCK * len(like) // (like.numel() * steps))
+    if few >= len(like):
+        return made(samples, len(like))
     names = torch.arange(len(like)) if samples is None else torch.as_tensor(samples)
-    return torch.split(names, max(1, BLOCK * len(like) // (like.numel() * count)))
+    whole = like.new_empty(height, like.numel(), dtype=torch.float32)
+    parts = torch.split(names, few)
+    for who, where in zip(parts, torch.split(whole, few * like.numel() // len(like), dim=1), strict=True):
+        where.copy_(made(who, len(who)))
+    return whole

@@ -47,17 +47,34 @@ class Group(NamedTuple):
     output: int = UNUSED
 
 
+class Link(NamedTuple):
+    """A state made of the one before and of what is new: a x + b output + c draw; c is None where nothing is drawn."""
+
+    a: float
+    b: float
+    c: float | None
+
+
 @dataclass(frozen=True)
 class Program:
     """A table, ready for the loop.
 
     slots: what a run holds besides the states being made, `width` of them at most. draws: in the order of their use.
+    chain: where the latest state is all there is to keep, the same again without slots: a link for each group but the
+    first.
     """
 
     slots: int
     width: int
     draws: tuple[int, ...]
     groups: tuple[Group, ...]
+    chain: tuple[Link, ...] | None = None
+
+    @cached_property
+    def scales(self) -> Tensor | None:
+        """What draws are multiplied by before they enter a chain; float64 (draws,); None where all are 1."""
+        scales = [link.c for link in self.chain or () if link.c is not None]
+        return torch.tensor(scales, dtype=torch.float64) if {*scales} - {1.0} else None
 
     @cached_property
     def numbers(self) -> Tensor:
@@ -105,7 +122,21 @@ def compiled(rows: Sequence[Row], reads: Sequence[int]) -> Program:
         if call is not None and (key := Register("o", call)) in last:
             group = group._replace(output=PASSED if nudges[g + 1] else slots.take(key))
         groups.append(group)
-    return Program(slots.count, max(map(len, spans)), tuple(drawn), tuple(groups))
+    return Program(slots.count, max(map(len, spans)), tuple(drawn), tuple(groups), _chain(rows, reads))
+
+
+def _chain(rows: Sequence[Row], reads: Sequence[int]) -> tuple[Link, ...] | None:
+    """The links of a table whose states are each made of the one before, its call and at most one draw."""
+    draws = [key for row in rows for key in row if key.kind == "xi"]
+    if [*reads] != [*range(len(rows) - 1)] or len({*draws}) < len(draws):
+        return None
+    links = []
+    for call, row in enumerate(rows[1:]):
+        a, b, *c = (row.get(key) for key in (Register("e", call), Register("o", call), *(row.keys() & {*draws})))
+        if a is None or b is None or len(c) > 1 or len(row) > 2 + len(c):
+            return None
+        links.append(Link(1.0 if abs(a - 1) <= ROUNDING else a, b, c[0] if c else None))
+    return tuple(links)
 
 
 def _nudge(need: Sequence[Row], call: int | None, last: Row, g: int) -> tuple[Register, float] | None:
@@ -179,7 +210,10 @@ class Memory(ABC):
 
 
 class Matrix(Memory):
-    """Slots as rows of one matrix, states by one product: a microsecond a step; no gradients."""
+    """Slots as rows of one matrix, states by one product: a microsecond a step; no gradients.
+
+    For the CPU only, and so is what a table keeps of it between two runs: elsewhere runs are `Loose` and keep nothing.
+    """
 
     @torch.inference_mode(False)  # a later run may not be in it
     def __init__(self, program: Program, like: Tensor) -> None:

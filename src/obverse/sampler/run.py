@@ -14,7 +14,7 @@ from obverse.ground.numerics import exact
 from obverse.model import Call, Cond, Microbatched, Model
 from obverse.path import Estimate, Level, Schedule
 from obverse.sampler import brownian
-from obverse.sampler.program import Loose, Matrix, Memory, Program
+from obverse.sampler.program import Link, Loose, Matrix, Memory, Program
 from obverse.sampler.tableau import Tableau
 
 SMALL = 2**10  # numbers of a sample up to which calling a kernel costs more than its work
@@ -103,10 +103,12 @@ class Sampler:
         table = self.tableau.on_face(model.face)
         _agree(table, model.schedule)
         program, calls = table.program, model.along(table.called, like)
+        scales = None if program.scales is None else program.scales.tolist()
 
         def run(start: Tensor, draws: Sequence[Tensor] = (), cond: Cond = None) -> Tensor:
             states: Sequence[Tensor] = [start]
-            for _, states, _ in _loop(program, Loose(program), calls, start, iter(draws), cond):  # noqa: B007
+            ready = draws if scales is None else [draw * scale for draw, scale in zip(draws, scales, strict=True)]
+            for _, states, _ in _turns(program, Loose(program), calls, start, iter(ready), cond):  # noqa: B007
                 pass
             return states[-1]
 
@@ -118,20 +120,46 @@ class Sampler:
         """The table in the model's face, where its registers are kept, and the loop over it."""
         table = self.tableau.on_face(model.face)
         _agree(table, model.schedule)
-        memory = memory_for(table.program, start, model)
-        spans = [table.spans[m] for m in table.program.draws]
-        draws = brownian.draws(spans, start, seed=seed, samples=samples)
+        program = table.program
+        memory = memory_for(program, start, model)
+        draws: Iterator[Tensor] = iter(())
+        if program.draws:
+            spans = [table.spans[m] for m in program.draws]
+            draws = brownian.draws(spans, start, seed=seed, samples=samples, scales=program.scales)
         calls = model.along(table.called, start)
-        return table, memory, _loop(table.program, memory, calls, start, draws, cond)
+        return table, memory, _turns(program, memory, calls, start, draws, cond)
 
 
 Turn = tuple[int, Sequence[Tensor], Tensor | None]
 
 
+def _turns(
+    program: Program, memory: Memory, calls: Sequence[Call], start: Tensor, draws: Iterator[Tensor], cond: Cond
+) -> Iterator[Turn]:
+    """The loop, by its shorter form where there is one."""
+    if program.chain:
+        return _chained(program.chain, calls, start, draws, cond)
+    return _loop(program, memory, calls, start, draws, cond)
+
+
+def _chained(
+    chain: Sequence[Link], calls: Sequence[Call], x_t: Tensor, draws: Iterator[Tensor], cond: Cond
+) -> Iterator[Turn]:
+    """The loop where the latest state is all there is to keep: call, draw, state."""
+    yield 0, [x_t], None
+    for number, ((a, b, c), call) in enumerate(zip(chain, calls, strict=True), 1):
+        output = call(x_t, cond)
+        if c is not None:  # the draw is c times as large already
+            x_t = next(draws).add(output, alpha=b).add_(x_t, alpha=a)
+        else:
+            x_t = x_t.add(output, alpha=b) if a == 1 else (x_t * a).add_(output, alpha=b)
+        yield number, [x_t], output
+
+
 def _loop(
     program: Program, memory: Memory, calls: Sequence[Call], start: Tensor, draws: Iterator[Tensor], cond: Cond
 ) -> Iterator[Turn]:
-    """The one loop: draws, states, call. Yields the number of a group, its states and the output before them."""
+    """The loop where registers have places: draws, states, call."""
     output = None
     for number, (_, drawn, _, kept, _, call, into) in enumerate(program.groups):
         for slot in drawn:
@@ -147,6 +175,8 @@ def _loop(
 
 def memory_for(program: Program, like: Tensor, model: Model) -> Memory:
     """The faster memory where products of float32 are what they seem and no gradient is asked for."""
+    if program.chain:
+        return Loose(program)
     exactly = like.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
     alone = torch.is_grad_enabled() or isinstance(model, Microbatched)
     small = like.device.type == "cpu" and like.numel() <= SMALL * len(like)

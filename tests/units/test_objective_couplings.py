@@ -276,6 +276,16 @@ def test_the_weight_leaves_the_ratio_of_pairs_cheaper(ratio: float) -> None:
     assert float(cheaper) == pytest.approx(ratio, abs=2 / n)
 
 
+@pytest.mark.parametrize("value", [lambda label: label, lambda label: 7.0 * label.double()])
+def test_where_no_weight_reaches_the_ratio_pairs_stay_within_conditions(value: Any) -> None:
+    for seed in range(8):
+        x, eps = normal(60, 2, seed=seed), normal(60, 2, what="eps", seed=seed)
+        label = (normal(60, what="label", seed=seed) > 0).long()
+        x += 3 * label[:, None]  # crossing would pay
+        got = ExactOT(Conditioned(0.05)).pair(x, eps, value(label))
+        assert torch.equal(got, Within().pair(x, eps, label))
+
+
 def test_the_bias_report_sees_what_plain_transport_does_to_a_continuous_condition() -> None:
     x = clusters(1024, 2)
     plain, kept = (bias(name, x, x[:, 0], rounds=16) for name in ("exact-ot", "exact-ot:cost=(conditioned:ratio=0.02)"))

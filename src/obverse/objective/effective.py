@@ -100,7 +100,18 @@ class Effective(TrainingRecipe, name="recipe"):
     @cached_property
     def divergent(self) -> tuple[str, ...]:
         """The ends of the path, "data" and "source", where even the best network's loss is infinite."""
-        return self._endless(lambda logsnr, level: self._at(logsnr, level) * logsnr.sigmoid())
+        return self.ends()
+
+    def ends(self, bridge: float = 0.0) -> tuple[str, ...]:
+        """`divergent`, where pairs have a Brownian bridge between them that nothing can foresee.
+
+        It adds bridge²/4 e^(logsnr/2) to the noise's least error, up to a bounded factor.
+        """
+
+        def least(logsnr: Tensor, level: Level) -> Tensor:
+            return self._at(logsnr, level) * (logsnr.sigmoid() + bridge**2 / 4 * (logsnr / 2).exp())
+
+        return self._endless(least)
 
     @cached_property
     def unbounded(self) -> tuple[str, ...]:
@@ -181,19 +192,23 @@ def compare(first: Effective, second: Effective) -> Comparison:
     )
 
 
-def advice(recipe: Effective) -> str:
-    """What to do about an end where a recipe's loss is infinite, in words."""
-    ends = " and ".join(recipe.divergent or recipe.unbounded)
+def advice(recipe: Effective, bridge: float = 0.0) -> str:
+    """What to do about an end where a recipe's loss is infinite, in words; `bridge` as of `Effective.ends`."""
+    endless = recipe.ends(bridge)
+    found = endless or recipe.unbounded
+    ends = " and ".join(found)
     sides = {"data": "low=0.001", "source": "high=0.999"}
-    cut = ",".join(sides[end] for end in recipe.divergent or recipe.unbounded)
+    cut = ",".join(sides[end] for end in found)
     base = recipe.times.label
     base = f"({base})" if ":" in base else base
-    who = "the best network's loss is" if recipe.divergent else "the loss of a network that is not perfect is"
-    way = "weigh by flow, v or sigmoid" if recipe.divergent else "predict flow or v, weigh the face by itself"
+    who = "the best network's loss is" if endless else "the loss of a network that is not perfect is"
+    way = "weigh by flow, v or sigmoid" if endless else "predict flow or v, weigh the face by itself"
+    way = "draw times logit-normal" if endless and not recipe.divergent else way
+    pairs = f", pairs have a bridge of {bridge:g} between them" if bridge else ""
     return (
         f"Towards the {ends} end of {recipe.schedule.label} {who} infinite when {recipe.face.name} is predicted, "
-        f"errors are weighed by {recipe.weighs.label} and times come from {recipe.times.label}: stop short of that end "
-        f"(times=cut:base={base},{cut}), or {way}."
+        f"errors are weighed by {recipe.weighs.label}{pairs} and times come from {recipe.times.label}: stop short of "
+        f"that end (times=cut:base={base},{cut}), or {way}."
     )
 
 

@@ -16,7 +16,7 @@ from obverse.ground.numerics import exact
 from obverse.ground.shapes import mean_of_rows
 from obverse.model import Cond, Model, SelfConditioned
 from obverse.nets import drop
-from obverse.objective.couplings import Coupling, Source
+from obverse.objective.couplings import Coupling, Source, bridged
 from obverse.objective.distances import Distance
 from obverse.objective.effective import Effective, advice
 from obverse.objective.noised import Asked, Draws, Noised
@@ -184,6 +184,8 @@ class Objective:
         asked = Asked(model.schedule, model.face, tuple(x.shape), x.dtype, x.device, seed, hides)
         now = self.draws.at(asked, step, here)
         eps = self._paired(x, cond, now.eps, seed, step, here) if eps is None else _given(eps, x)
+        if self.coupling.bridge:
+            x, eps = bridged(x, eps, self.coupling.bridge, now.level, seed=seed, step=step, samples=here)
         if now.hide is not None:
             cond = drop(cond, now.hide < self.drop)
         x_t, target = (now.on_data * x).add_(now.on_noise * eps)  # both at once: small calls cost more than numbers
@@ -231,8 +233,9 @@ class Objective:
         if path in self._known:
             return
         recipe = Effective(*path, self.weighting, self.times)
-        if recipe.divergent:
-            raise InvalidArgument(advice(recipe))
+        bridge = self.coupling.bridge
+        if recipe.ends(bridge):
+            raise InvalidArgument(advice(recipe, bridge))
         if recipe.unbounded:
             warnings.warn(advice(recipe), UnboundedLoss, stacklevel=3)
         self._known.append(path)

@@ -6,6 +6,7 @@ as `eps`. `FromData` and any other `Source` change the law of eps itself.
 """
 
 from obverse.objective.couplings.bias import Bias, bias
+from obverse.objective.couplings.bridge import SchrodingerBridge, bridged
 from obverse.objective.couplings.costs import Conditioned, Cost, FromFunction, Squared
 from obverse.objective.couplings.coupling import Batch, Coupling, Independent
 from obverse.objective.couplings.entropic import Sinkhorn, Unbalanced
@@ -28,6 +29,7 @@ __all__ = [
     "Pairs",
     "Partial",
     "Pool",
+    "SchrodingerBridge",
     "SemiDiscrete",
     "Sinkhorn",
     "Source",
@@ -36,5 +38,6 @@ __all__ = [
     "Within",
     "assignment",
     "bias",
+    "bridged",
     "pooled",
 ]

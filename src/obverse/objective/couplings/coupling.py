@@ -56,6 +56,8 @@ class Coupling(Family, family="coupling"):
     To add one, write `paired`: from a batch of data and of source to the source in the order of the data, each row
     either used once, or drawn so that over batches all are used alike.
 
+    Attributes: bridge: strength of a Brownian bridge between the two of a pair; 0, the straight path, for most.
+
     Example:
         >>> class Reversed(Coupling):
         ...     def paired(self, batch):
@@ -64,6 +66,8 @@ class Coupling(Family, family="coupling"):
         tensor([[2.],
                 [1.]])
     """
+
+    bridge: float = 0.0
 
     @abstractmethod
     def paired(self, batch: Batch) -> Tensor:

@@ -65,19 +65,14 @@ class Sinkhorn(Plan, name="sinkhorn"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self.name, "reg", self.reg, 0.05)
+        positive(self.name, "reg", self.reg, 0.05)
 
     def price(self, batch: Batch) -> Tensor:
         return self.cost.between(batch)
 
     def plan(self, cost: Tensor) -> Tensor:
-        plan, off = _sweeps(cost, self.reg * float(cost.mean() - cost.amin()), 1.0)
-        if not off <= FAR:
-            raise InvalidArgument(
-                f"sinkhorn: with reg={self.reg} the sums of the plan are off by {off:.0%} after {SWEEPS} sweeps "
-                "(a larger reg such as 0.05, or exact-ot, which is the limit reg -> 0)."
-            )
-        return plan
+        reg = self.reg * float(cost.mean() - cost.amin())
+        return entropic(cost, reg, f"sinkhorn: with reg={self.reg}", "a larger reg such as 0.05")
 
 
 @dataclass(frozen=True)
@@ -100,8 +95,8 @@ class Unbalanced(Plan, name="unbalanced"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self.name, "reg", self.reg, 0.05)
-        _positive(self.name, "stiffness", self.stiffness, 1.0)
+        positive(self.name, "reg", self.reg, 0.05)
+        positive(self.name, "stiffness", self.stiffness, 1.0)
 
     def price(self, batch: Batch) -> Tensor:
         return self.cost.between(batch)
@@ -148,6 +143,21 @@ def _sweeps(cost: Tensor, reg: float, yielding: float) -> tuple[Tensor, float]:
     return plan, off
 
 
-def _positive(who: str, name: str, value: float, usual: float) -> None:
+def entropic(cost: Tensor, reg: float, who: str, fix: str) -> Tensor:
+    """The plan of entropic transport; float64 (batch, batch), sums about 1.
+
+    Raises:   InvalidArgument where the sweeps do not converge, beginning with `who` and ending with the fix.
+    """
+    plan, off = _sweeps(cost, reg, 1.0)
+    if not off <= FAR:
+        raise InvalidArgument(
+            f"{who} the sums of the plan are off by {off:.0%} after {SWEEPS} sweeps ({fix}, or exact-ot, which is the "
+            "limit towards 0)."
+        )
+    return plan
+
+
+def positive(who: str, name: str, value: float, usual: float) -> None:
+    """Refuse a number that is not positive and finite."""
     if not (value > 0 and math.isfinite(value)):
         raise InvalidArgument(f"{who}: {name} is finite and > 0, got {value} ({usual} is usual).")

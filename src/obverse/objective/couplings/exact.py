@@ -92,6 +92,11 @@ class Within(Coupling, name="within"):
 
     base: Coupling = field(default_factory=ExactOT)
 
+    @property
+    def bridge(self) -> float:  # type: ignore[override]
+        """That of the base."""
+        return self.base.bridge
+
     def paired(self, batch: Batch) -> Tensor:
         label, paired = labels(batch.cond, self.name), torch.empty_like(batch.eps)
         for one in torch.unique(label):

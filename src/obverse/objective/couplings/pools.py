@@ -32,6 +32,11 @@ class Pool(Coupling, name="pool"):
 
     base: Coupling = field(default_factory=ExactOT)
 
+    @property
+    def bridge(self) -> float:  # type: ignore[override]
+        """That of the base."""
+        return self.base.bridge
+
     def paired(self, batch: Batch) -> Tensor:
         from torch import distributed
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from PIL import Image
 
 from obverse.cli import main
 from obverse.cli.console import Bar, Talk
+from obverse.cli.training import Train
+from obverse.objective import UnboundedLoss
+from obverse.recipes import Recipe, fit
+from obverse.train import Training
 
 TRAIN = ["--net", "unet:width=8", "--batch", "8", "--log-every", "2", "--quiet"]
 
@@ -89,13 +94,16 @@ class Rude(GeneralTracker):
         torch.manual_seed(0)
 
 
-def test_a_tracker_is_told_what_is_written_and_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_is_told_what_is_written_and_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "rude", Rude)
     argv = ["train", "digits", *TRAIN, "--steps", "6", "--sample-every", "2"]
     assert main([*argv, "--out", "alone"]) == 0
-    with pytest.warns(UserWarning, match="goes on without rude: out of order") as found:
-        assert main([*argv, "--out", "watched", "--track", "rude"]) == 0
-    assert len(found) == 1 and bits("alone") == bits("watched")
+    capsys.readouterr()
+    assert main([*argv, "--out", "watched", "--track", "rude"]) == 0
+    assert capsys.readouterr().err == "obverse train: warning: The training goes on without rude: out of order\n"
+    assert bits("alone") == bits("watched")
     line = json.loads(Path("alone/metrics.jsonl").read_text().splitlines()[0])
     assert Rude.told[0][0] == 2 and Rude.told[0][1]["loss"] == line["loss"]
     assert [step for step, _ in Rude.told] == [2, 2, 2, 4]  # numbers, times, a picture; numbers, and no more
@@ -140,3 +148,52 @@ def test_a_bar_on_a_terminal_ends_where_the_work_did(monkeypatch: pytest.MonkeyP
         for done in range(4321):
             bar.to(done, {"loss": 0.5})
     assert "4320/5000" in screen.getvalue() and screen.getvalue().count("loss 0.5") < 1000
+
+
+PLANE = ["--net", "mlp:width=8,depth=1", "--batch", "16", "--log-every", "2"]
+
+
+def test_a_warning_is_one_clean_line_and_that_of_python_outside_of_the_command_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    argv = ["train", "8-gaussians", *PLANE, "--predicts", "noise", "--steps", "2", "--quiet", "--sample-every", "0"]
+    assert main([*argv, "--out", "run"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()  # once, though it is met at two places
+    assert line.startswith("obverse train: warning: Towards the source end of linear")
+    assert ".py" not in line and "UnboundedLoss" not in line
+    with pytest.warns(UnboundedLoss):
+        fit(Recipe(data="8-gaussians", predicts="noise", training=Training(steps=2, batch=16)), tmp_path / "api")
+
+
+def test_warnings_can_be_made_errors_on_the_command_line_too() -> None:
+    words = [sys.executable, "-W", "error::UserWarning", "-m", "obverse", "train", "8-gaussians", *PLANE]
+    done = subprocess.run([*words, "--predicts", "noise", "--steps", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "UnboundedLoss" in done.stderr
+
+
+def test_a_named_set_whose_law_is_known_gets_its_floor_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, known in (("two-moons", True), ("wine", False)):
+        assert main(["train", name, *PLANE, "--steps", "2", "--sample-every", "0", "--out", name]) == 0
+        (line,) = map(json.loads, Path(f"{name}/metrics.jsonl").read_text().splitlines())
+        assert ("exact floor" in capsys.readouterr().out) == ("floor_by_logsnr" in line) == known
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_help_is_wrapped_to_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    about = capsys.readouterr().out.split("\u256d")[0]
+    assert 0.8 * columns < max(map(len, about.splitlines())) <= columns
+    assert "Train a model on DATA and keep everything about it in one folder." in " ".join(about.split())
+
+
+def test_a_recipe_as_options_is_the_recipe() -> None:
+    recipe = Recipe(data="wine", drop=0.2, training=Training(steps=7))
+    options = Train.of(recipe, Talk(quiet=True))
+    assert options.described == recipe and options.quiet and not options.json
+    assert options.folder == Path("runs/wine") and replace(options, out=Path("here")).folder == Path("here")
+    options.folder.mkdir(parents=True)
+    assert options.folder == Path("runs/wine-2")

@@ -161,6 +161,25 @@ def test_an_untrained_model_misses_its_marks_and_the_coin_holds(
     assert coin["float64"] < 1e-12 and coin["float32"] < 1e-4 < 0.1 < coin["strangers"]
 
 
+def test_a_known_law_is_the_floor_that_a_report_shows(tmp_path: Path) -> None:
+    model = trained(tmp_path / "run", data="two-moons", steps=60, holdout=0.3)
+    report = write(model, tmp_path / "report.html", sampling=FEW, count=400)
+    loss, curves = report.numbers["loss"], report.numbers["noise-error"]
+    exact, held = np.array(curves["exact floor"]), np.array(curves["held-out data"])
+    assert len(loss["floor"]) == len(loss["loss"]) and (np.array(loss["floor"]) < loss["loss"]).all()
+    assert (exact < 1.05 * held).all() and exact.mean() < 0.95 * held.mean()
+    assert exact[0] == pytest.approx(0, abs=0.01)  # all that is seen is noise
+    assert exact[-1] == pytest.approx(1, rel=0.3) and held[-1] > 0.9 * exact[-1]  # noise is finer than the law's own
+    text = Reader(report.path.read_text()).text
+    for words in ("exact floor, logged for each log-SNR", "the law which two-moons is drawn from", "x its floor"):
+        assert words in text
+    assert report.path.read_text().count("exact floor</text>") == 3  # in the legend of the loss and of both errors
+
+
+def test_where_no_law_is_known_none_is_spoken_of(digits: Looked) -> None:
+    assert "exact floor" not in digits[2].text and "floor" not in digits[1].numbers["loss"]
+
+
 def test_the_floor_lies_below_the_model_and_below_a_linear_denoiser(
     digits: Looked,
 ) -> None:

@@ -199,6 +199,8 @@ def test_metrics_sum_up_all_steps_since_the_last_line(tmp_path: Path) -> None:
 def test_samples_are_due_when_asked_and_at_the_end() -> None:
     due = [p.step for p in train(toy(), denoise, batches, replace(QUICK, sample_every=5)) if p.draws]
     assert due == [5, 10, 12]
+    early = replace(QUICK, sample_every=9, sample_early=9)
+    assert [p.step for p in train(toy(), denoise, batches, early) if p.draws] == [1, 2, 4, 9, 12]
     assert not any(p.draws for p in train(toy(), denoise, batches, replace(QUICK, sample_every=0)))
 
 

@@ -51,10 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(verb: str, argv: list[str]) -> int:
     """The verb's exit code; what obverse refuses is one short message, not a traceback."""
+    from obverse.cli.console import warned
     from obverse.ground.errors import NonFinite, ObverseError
 
     try:
-        code: int = import_module(f"obverse.cli.{verb}").main(argv)
+        with warned(verb):
+            code: int = import_module(f"obverse.cli.{verb}").main(argv)
         return code
     except ObverseError as error:
         print(f"obverse {verb}: {error}", file=sys.stderr)

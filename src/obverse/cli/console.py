@@ -6,10 +6,14 @@ import io
 import json
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import redirect_stderr
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from inspect import cleandoc
 from itertools import takewhile
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Any
 
 import tyro
@@ -93,9 +97,25 @@ def _note(numbers: Mapping[str, float]) -> str:
     return "  ".join(f"{name.replace('_per_second', '/s')} {value:.4g}" for name, value in numbers.items())
 
 
+@contextmanager
+def warned(verb: str) -> Iterator[None]:
+    """While this lasts, a warning is one line, shown once, without the place in the code that it came from."""
+    said = set[str]()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        words = " ".join(str(message).split())
+        if words not in said:
+            said.add(words)
+            print(f"obverse {verb}: warning: {words}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
 def parse(options: type[Any], argv: list[str], verb: str, default: Any = None) -> Any:
     """A verb's options from its words, --help included."""
-    prog, about = f"obverse {verb}", (options.__doc__ or "").partition("Args:")[0].strip()
+    prog, about = f"obverse {verb}", _about(cleandoc(options.__doc__ or "").partition("Args:")[0])
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     said = io.StringIO()
     try:
@@ -105,6 +125,13 @@ def parse(options: type[Any], argv: list[str], verb: str, default: Any = None) -
         if not stop.code:  # --help
             raise
     raise InvalidArgument(f"{_sentence(said.getvalue())} ({prog} --help says more)")
+
+
+def _about(text: str) -> str:
+    """Paragraphs in lines of the terminal's width; indented, as tyro joins those that are not."""
+    width = get_terminal_size().columns
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+    return "\n\n".join(fill(words, width, initial_indent="  ", subsequent_indent="  ") for words in paragraphs)
 
 
 def _sentence(box: str) -> str:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from obverse.cli import report, train
+from obverse.cli import report, training
 from obverse.cli.console import Talk, parse
 from obverse.recipes import named
 from obverse.recipes.sampling import Sampling
@@ -36,10 +36,12 @@ def main(argv: list[str]) -> int:
     options: Demo = parse(Demo, argv, "demo")
     recipe = named("digits")
     if options.steps is not None:
-        recipe = replace(recipe, training=replace(recipe.training, steps=options.steps))
-    folder = options.run or train.free(Path("runs/demo"))
+        shorter = replace(recipe.training, steps=options.steps, sample_every=max(1, options.steps // 2))
+        recipe = replace(recipe, training=shorter)
+    folder = options.run or training.free(Path("runs/demo"))
     begun = time.perf_counter()
-    train.run(options, recipe, folder, threads=options.threads, dry_run=options.dry_run)
+    wanted = training.Train.of(recipe, options)
+    training.run(replace(wanted, out=folder, threads=options.threads, dry_run=options.dry_run))
     if options.dry_run:
         return 0
     trained = time.perf_counter() - begun

@@ -46,8 +46,7 @@ class Pictures:
         """Draw what a signal has cut short, from the newest checkpoint, which is of this step."""
         from obverse.recipes import Trained
 
-        every, steps = self.recipe.training.sample_every, self.recipe.training.steps
-        due = self.wanted and step not in self.failed and (step % every == 0 or step == steps)
+        due = self.wanted and step not in self.failed and self.recipe.training.draws_at(step)
         if due and not (self.fitting.run.folder / _name(step)).exists():
             self._put(step, Trained.open(self.fitting.run.folder), patient=True)
 
@@ -62,7 +61,7 @@ class Pictures:
                 self.talk.say(f"no flip-book: {error}")
 
     def _put(self, step: int, view: Trained, patient: bool) -> None:
-        from obverse.train.signals import heard
+        from obverse.train.interrupt import heard
 
         try:
             path = self.fitting.run.put(_name(step), picture(view, watch=None if patient else _unless(heard)))

@@ -88,7 +88,7 @@ def _newest(run: Run) -> int:
 @contextmanager
 def _second(options: Reproduce, run: Run, was: dict[str, Any], step: int) -> Iterator[Run]:
     """The run, trained again as far as a step, from its configuration alone."""
-    from obverse.cli import train
+    from obverse.cli import training
     from obverse.train import Run
     from obverse.train.processes import launch
 
@@ -103,12 +103,13 @@ def _second(options: Reproduce, run: Run, was: dict[str, Any], step: int) -> Ite
             config = Path(place) / "recipe.json"
             config.write_text(json.dumps(recipe.to_json()))
             words = ["--config", str(config), "--out", str(out), "--until", str(step), "--quiet"]
+            words += ["--shard"] if was.get("shards") else []
             code = launch("obverse", ["train", *words, "--threads", str(options.threads)], options.processes)
             if code:
                 raise ObverseError(f"{run.folder} could not be trained again: its processes ended with code {code}.")
         else:
-            talk = Talk(json=options.json, quiet=options.quiet)
-            train.run(talk, recipe, out, threads=options.threads, until=step)
+            wanted = training.Train.of(recipe, options)
+            training.run(replace(wanted, out=out, threads=options.threads, until=step))
         yield Run.open(out)
 
 

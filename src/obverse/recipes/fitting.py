@@ -16,9 +16,10 @@ from obverse import __version__
 from obverse.data import Dataset, evenly
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import build
+from obverse.recipes.exact import Floor
 from obverse.recipes.learning import Learning
 from obverse.recipes.recipe import Recipe
-from obverse.train import Progress, Run, train
+from obverse.train import Progress, Run, shards, train
 from obverse.train.lock import alone
 from obverse.train.processes import here
 from obverse.train.session import read, record, session, warning
@@ -29,7 +30,8 @@ _JUDGED, _PART, _PRINTED = 2048, 256, 4096  # held-out samples behind a score; a
 class Fitting(NamedTuple):
     """A run about to go: iterate `steps`; the rest is for those who watch.
 
-    `main` is the process that writes; `note` says what differs from where the run was before, "" for nothing.
+    `main` is the process that writes; `note` says what differs from where the run was before, "" for nothing; `floored`
+    is whether the loss of the exact model is known, and logged beside the loss.
     """
 
     run: Run
@@ -40,6 +42,7 @@ class Fitting(NamedTuple):
     main: bool
     steps: Generator[Progress, None, None]
     note: str = ""
+    floored: bool = False
 
 
 def fit(
@@ -76,8 +79,10 @@ def fit(
         )
     net, objective, settings = build.network(recipe, facts), build.objective(recipe), recipe.training
     objective.check(build.model(recipe, net))  # what cannot be trained is found before anything is written
+    shards.foreseen(settings)
     group = here()
 
+    floor = Floor.of(recipe, facts, objective)
     learning = Learning(recipe, net, data, objective, rank=group.process_index, processes=group.num_processes)
     learning.stream(0)  # refuses a batch that does not divide, before anything is written
     each = settings.batch // group.num_processes
@@ -106,9 +111,10 @@ def fit(
 
     def steps() -> Generator[Progress, None, None]:
         with locked:
-            yield from train(net, learning, learning.stream, settings, run=run, start=start)
+            yield from train(net, learning, learning.stream, settings, run=run, start=start, floor=floor)
 
-    return Fitting(run, net, facts, data, start.step if start else 0, group.is_main_process, steps(), note)
+    first = start.step if start else 0
+    return Fitting(run, net, facts, data, first, group.is_main_process, steps(), note, floor is not None)
 
 
 class _Begun(NamedTuple):
@@ -157,7 +163,7 @@ def _judge(recipe: Recipe, facts: build.Facts, held: Dataset) -> Callable[[Mappi
     def judge(tensors: Mapping[str, Mapping[str, Tensor]]) -> float:
         net = build.network(recipe, facts)
         net.load_state_dict(tensors["ema"])
-        device = next((weight.device for weight in tensors["ema"].values()), torch.device("cpu"))
+        device = here().device  # weights that were in shards have been gathered on the CPU
         model, total = build.model(recipe, net.to(device).eval()), 0.0
         for part in torch.split(rows, _PART):
             batch = held.rows(part)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from obverse.ground.extras import load
 
 _INK = "#010203"  # stands for the page's ink, and is replaced by it
-_COLOURS = ("#3a7fc4", "#d07a1f", "#2f9a6b", "#8c8c8c")  # told apart on light and dark paper, and by dashes
-_DASHES = ("-", "--", "-.", ":")
+_COLOURS = ("#3a7fc4", "#d07a1f", "#2f9a6b", "#8c8c8c", "#b0518f")  # told apart on light and dark paper, and by dashes
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _STYLE = {
     "svg.fonttype": "none",  # text stays text
     "font.family": "sans-serif",
@@ -45,7 +45,7 @@ def chart(
     """Curves in one pair of axes.
 
     Args:     name: a word, unlike that of other charts on the page.
-              lines: four at most.
+              lines: five at most.
               x, y: what the axes show, with units.
               log: whether y is logarithmic.
               bottom, top: the most that y shows; what lies beyond is cut off.
@@ -64,7 +64,7 @@ def chart(
         axes.grid(alpha=0.15, color=_INK)
         for line, colour, dash in zip(lines, _COLOURS, _DASHES, strict=False):
             dot = "o" if len(line.x) < 3 else None
-            axes.plot(line.x, line.y, dash, color=colour, label=line.label, linewidth=1.8, marker=dot)
+            axes.plot(line.x, line.y, linestyle=dash, color=colour, label=line.label, linewidth=1.8, marker=dot)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         if log and any(math.isfinite(value) and value > 0 for line in lines for value in line.y):

@@ -10,9 +10,9 @@ from obverse.train.settings import Training
 if TYPE_CHECKING:
     from obverse.train.checkpoint import Checkpoint
     from obverse.train.ema import EMA, PowerEMA
+    from obverse.train.interrupt import Stopped
     from obverse.train.loop import Progress, train
     from obverse.train.run import Run
-    from obverse.train.signals import Stopped
     from obverse.train.snapshots import posthoc
 
 _WHERE = {
@@ -21,7 +21,7 @@ _WHERE = {
     "PowerEMA": "ema",
     "Progress": "loop",
     "Run": "run",
-    "Stopped": "signals",
+    "Stopped": "interrupt",
     "posthoc": "snapshots",
     "train": "loop",
 }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.numerics import bisect, exact
+from obverse.train import shards
 
 WIDEST = 1 / math.sqrt(12)  # sigma_rel of the plain mean of all weights so far, where gamma is 0
 
@@ -62,26 +63,30 @@ class Average(ABC):
         """
         if apart := difference(self.weights, weights):
             raise InvalidArgument(f"These are weights of another module: {apart}.")
-        for name, value in weights.items():
-            self.weights[name].copy_(value)
+        for name, own in self.weights.items():
+            own.copy_(shards.split(weights[name], own))
         self.count = count
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[nn.Module]:
-        """The module with the averaged weights inside; its own are put back, whatever happens."""
-        tensors = module.state_dict()
-        own = {name: value.clone() for name, value in tensors.items()}
-        try:
-            _fill(tensors, self.weights)
-            yield module
-        finally:
-            _fill(tensors, own)
+        """The module with the averaged weights inside; its own are put back, whatever happens.
+
+        Where the average is in shards, all processes do this at once, each with a whole module.
+        """
+        with shards.visiting(module, self.weights):
+            own = {name: value.clone() for name, value in module.state_dict().items()}
+            try:
+                shards.fill(module, self.weights)
+                yield module
+            finally:
+                shards.fill(module, own)
 
     def _learn(self, module: nn.Module) -> None:
         """Which tensors are averaged: asked once, since naming them costs more than averaging."""
         values = module.state_dict(keep_vars=True)
         names = [name for name in self.weights if name not in self.copied]
-        self._known, self._averaged, self._newest = module, [self.weights[n] for n in names], [values[n] for n in names]
+        self._averaged = shards.local([self.weights[name] for name in names])
+        self._known, self._newest = module, shards.local([values[name] for name in names])
         self._alike = all(old.dtype == new.dtype for old, new in zip(self._averaged, self._newest, strict=True))
 
 
@@ -181,12 +186,6 @@ def difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
         if here.shape != there.shape:
             return f"{name!r} is {tuple(here.shape)} here and {tuple(there.shape)} there"
     return ""
-
-
-@torch.no_grad()
-def _fill(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        tensor.copy_(values[name])
 
 
 def _trained(value: Tensor) -> bool:

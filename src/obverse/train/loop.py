@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor, nn
 
 from obverse.ground.errors import DataError, InvalidArgument
-from obverse.train import checkpoint
+from obverse.train import checkpoint, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import Average
+from obverse.train.interrupt import Listening, Stopped
 from obverse.train.optimizer import Optimizers, optimizers
 from obverse.train.protocols import Loss, Objective
 from obverse.train.run import TIMING, Run
 from obverse.train.settings import Training
-from obverse.train.signals import Listening, Stopped
 from obverse.train.snapshots import snapshot
 from obverse.train.state import Outcome, State
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # no process holds the whole net, which a checkpoint needs
+_FOREIGN = ("DEEPSPEED", "MEGATRON_LM")  # they hold nets in a way of their own, which a checkpoint cannot gather
 
 
 class Progress(NamedTuple):
@@ -38,10 +38,12 @@ class Progress(NamedTuple):
               samples_per_second: over all processes.
               per_sample, logsnr: loss and place on the path of each sample, on the CPU; (batch).
               skipped: steps not taken so far because fp16 overflowed.
-              draws: whether samples are due, by `sample_every` and at the end.
+              draws: whether samples are due, by `sample_every`, `sample_early` and at the end.
               ema: the averaged weights: `with progress.ema.applied(net): ...`.
               averages: all averages that are kept, by the names of their files; "ema" is the first.
               save: writes a checkpoint now, before a `break`.
+
+    Where processes hold shards (FSDP 2), all of them call `save` and enter `applied` together, or none.
     """
 
     step: int
@@ -76,7 +78,8 @@ def train(
     What the caller does with step N is done before checkpoint N is written; so a run that is killed, even then, and
     resumed ends in the same bits: weights, average, optimiser, metrics, and what the caller writes.
 
-    Args:     net: changed in place, and moved to the accelerator's device.
+    Args:     net: changed in place, and moved to the accelerator's device. Where Accelerate was asked for shards (FSDP
+                  2) it stays whole and where it is, and has the weights of the last save and of the end.
               loss: (net, batch, step) -> an object with mean (), per_sample and logsnr (batch); draws its noise by the
                   step and the batch's rows. The net it is handed may be wrapped: call it, ask it nothing else. One that
                   learns from the steps has `observe`, `state` and `load` besides (`train.protocols.Learns`).
@@ -109,6 +112,8 @@ def train(
         >>> steps[-1].step, steps[-1].loss < 1e-3
         (300, True)
     """
+    if accelerator is None:
+        shards.foreseen(settings)
     state = State(net, loss, settings, _accelerator(accelerator), optimizers, floor)
     if run is not None:
         ahead = checkpoint.newest(run.checkpoints)
@@ -170,7 +175,6 @@ class _Record:
                 self.run.log(state.step, {"seconds_per_step": mean, "samples_per_second": samples / mean}, name=TIMING)
             state.meter.clear()
             self.seconds, self.logged = 0.0, state.step
-        draws = _due(state.step, settings.sample_every, settings.steps if settings.sample_every else 0)
         return Progress(
             step=state.step,
             loss=outcome.loss,
@@ -181,7 +185,7 @@ class _Record:
             per_sample=outcome.per_sample,
             logsnr=outcome.logsnr,
             skipped=state.skipped,
-            draws=draws,
+            draws=settings.draws_at(state.step),
             ema=state.averages["ema"],
             averages=state.averages,
             save=self.save,
@@ -189,14 +193,15 @@ class _Record:
 
     def snapshot(self) -> None:
         """The averages that others can be made of, for good."""
-        if self.run is not None:
+        if self.run is not None or self.state.sharded:
             snapshot(self.run, self.state.step, self.state.averages)
 
     def save(self) -> None:
         """A checkpoint of this moment, unless there is one."""
-        if self.run is not None and self.saved != self.state.step:
-            about = {"training": asdict(self.state.settings)}
-            self.run.save(self.state.step, self.state.tensors(), about, self.state.settings.keep)
+        if self.saved != self.state.step and (self.run is not None or self.state.sharded):
+            about, tensors = {"training": asdict(self.state.settings)}, self.state.tensors()
+            if self.run is not None:
+                self.run.save(self.state.step, tensors, about, self.state.settings.keep)
             self.saved = self.state.step
 
 
@@ -214,8 +219,8 @@ def _accelerator(given: Accelerator | None) -> Accelerator:
             "(make it with mixed_precision='no')."
         )
     kind = str(made.distributed_type.value)
-    if kind in _SHARDED:
+    if kind in _FOREIGN:
         raise InvalidArgument(
-            f"Processes hold the whole net each, got an Accelerator that shards it by {kind} (use DDP)."
+            f"Processes hold the whole net each (DDP) or share it out (FSDP 2), got an Accelerator that does by {kind}."
         )
     return made

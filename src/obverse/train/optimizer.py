@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.train import shards
 from obverse.train.settings import Training
 
 Optimizers = Sequence[torch.optim.Optimizer]
@@ -98,13 +99,15 @@ def restore(chosen: Optimizers, net: nn.Module, tensors: Mapping[str, Tensor]) -
     """
     parameters = dict(net.named_parameters())
     by_name: dict[str, dict[str, Any]] = {}
-    for key, value in tensors.items():
+    for key, value in sorted(tensors.items()):  # a file is read in any order, and processes share out in one
         kind, _, name = key.partition(".")
         if name not in parameters or not _fits(value, parameters[name]):
             raise CheckpointError(
                 f"The optimizer's {key!r} of shape {tuple(value.shape)} fits no parameter of this net."
             )
-        by_name.setdefault(name, {})[kind] = value.clone()  # optimisers change it in place
+        alike = value.shape == parameters[name].shape
+        mine = shards.split(value, parameters[name]) if alike else value
+        by_name.setdefault(name, {})[kind] = mine.clone()  # optimisers change it in place
     names = {parameter: name for name, parameter in parameters.items()}
     for optimizer in chosen:
         order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
@@ -114,8 +117,8 @@ def restore(chosen: Optimizers, net: nn.Module, tensors: Mapping[str, Tensor]) -
 
 
 def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm of all gradients together; ()."""
-    found = [grad for parameter in parameters if (grad := parameter.grad) is not None]
+    """The Euclidean norm of all gradients together, or of the shards that are here; ()."""
+    found = _gradients(parameters)
     if not found or any(grad.device != found[0].device or grad.is_sparse for grad in found):
         return torch.nn.utils.get_total_norm(found)
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
@@ -125,7 +128,7 @@ def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
 def clip(parameters: Sequence[Tensor], norm: Tensor, most: float) -> None:
     """Scale all gradients, of this norm, down to a norm of at most `most`; 0 leaves them."""
     if most:
-        found = [grad for parameter in parameters if (grad := parameter.grad) is not None]
+        found = _gradients(parameters)
         if any(grad.device != norm.device or grad.is_sparse for grad in found):
             torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
         else:
@@ -133,11 +136,18 @@ def clip(parameters: Sequence[Tensor], norm: Tensor, most: float) -> None:
 
 
 def first_non_finite(net: nn.Module) -> str | None:
-    """The name of the first parameter whose gradient is not finite."""
-    for name, parameter in net.named_parameters():
-        if parameter.grad is not None and not parameter.grad.isfinite().all():
-            return name
-    return None
+    """The name of the first parameter whose gradient is not finite; asked by all processes where they hold shards."""
+    named = [name for name, parameter in net.named_parameters() if parameter.grad is not None]
+    grads = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    bad = [bool((~grad.isfinite()).any()) for grad in shards.local(grads)]
+    if grads and hasattr(grads[0], "device_mesh"):
+        bad = shards.anywhere(bad, grads[0].device)
+    return next((name for name, found in zip(named, bad, strict=True) if found), None)
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    found = [grad for parameter in parameters if (grad := parameter.grad) is not None]
+    return shards.local(found) if found and hasattr(found[0], "device_mesh") else found
 
 
 def _trained(net: nn.Module) -> list[nn.Parameter]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 
+_SHARING = "ACCELERATE_USE_FSDP"  # what `accelerate launch --use_fsdp` sets
 LEFT = 75  # exit code of a process that went because another had; EX_TEMPFAIL
 
 
@@ -27,6 +28,27 @@ def left_behind(error: BaseException) -> bool:
 def launched() -> int:
     """How many processes a launcher (ours, torchrun, accelerate) has started together with this one; 0 for none."""
     return int(os.environ.get("WORLD_SIZE", "0")) if "LOCAL_RANK" in os.environ else 0
+
+
+def sharing() -> bool:
+    """Whether this process and those it was launched with are asked to hold a part of the net each (FSDP)."""
+    return launched() > 1 and os.environ.get(_SHARING, "false").lower() in ("true", "1")
+
+
+@contextmanager
+def asking(shards: bool) -> Iterator[None]:
+    """While this lasts, Accelerate is asked for shards, if they are wanted, as by `accelerate launch --use_fsdp`."""
+    wanted = {_SHARING: "true", "FSDP_VERSION": "2"} if shards else {}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def here() -> PartialState:

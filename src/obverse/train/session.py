@@ -20,6 +20,7 @@ _BITS = {  # what changes the order of sums, and so the last bit: in words
     "torch": "version of torch",
     "threads": "CPU threads",
     "processes": "processes",
+    "shards": "a net in shards",
     "device": "device",
     "instructions": "CPU instructions",
     "machine": "machine",
@@ -37,6 +38,8 @@ def session(processes: int = 1, device: str = "cpu") -> dict[str, Any]:
     """
     import torch
 
+    from obverse.train.processes import sharing
+
     cuda = device.startswith("cuda")
     return {
         "obverse": version("obverse"),
@@ -49,6 +52,7 @@ def session(processes: int = 1, device: str = "cpu") -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else device,
         "threads": torch.get_num_threads(),
         "processes": processes,
+        "shards": processes > 1 and sharing(),
         "host": platform.node(),
         "pid": os.getpid(),
     }
@@ -69,6 +73,8 @@ def warning(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if not apart:
         return ""
     fixes = [f"--{name} {before[name]}" for name in ("threads", "processes") if before.get(name) != now.get(name)]
+    if before.get("shards", False) != now.get("shards", False):
+        fixes.append("--shard" if before.get("shards") else "no --shard")
     return (
         f"Going on with another {', '.join(apart)}: sums are added in another order, so the run ends within rounding "
         f"of an unbroken one, not in the same bits{f' (they need {chr(32).join(fixes)})' if fixes else ''}. The order "

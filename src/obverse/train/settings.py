@@ -17,6 +17,7 @@ _WHOLE = {
     "snapshot_every": 0,
     "save_every": 0,
     "sample_every": 0,
+    "sample_early": 0,
     "log_every": 1,
     "keep": 1,
 }
@@ -69,6 +70,8 @@ class Training:
         precision: "fp32", "bf16" or "fp16"; weights, average and optimiser are float32 in all three.
         save_every: steps between checkpoints; 0 is only at the end.
         sample_every: steps between sample grids; 0 is never.
+        sample_early: grids before the first of these, at a half, a quarter, an eighth ... of its step: most is learnt
+            early.
         log_every: steps that one line of metrics sums up.
         keep: checkpoints kept; 2, so that one is left when the newest is damaged.
         seed: of all randomness; any whole number.
@@ -103,6 +106,7 @@ class Training:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     save_every: int = 1000
     sample_every: int = 1000
+    sample_early: int = 0
     log_every: int = 50
     keep: int = 2
     seed: int = 0
@@ -140,6 +144,19 @@ class Training:
         if step < warmup:
             return self.lr * ((step + 1) / warmup)
         return self.lr * _DECAYS[self.decay](self, step, warmup)
+
+    def draws_at(self, step: int) -> bool:
+        """Whether a sample grid is due when so many steps are done.
+
+        Example:
+            >>> settings = Training(steps=100, sample_every=40, sample_early=2)
+            >>> [step for step in range(101) if settings.draws_at(step)]
+            [10, 20, 40, 80, 100]
+        """
+        if not self.sample_every or step < 1:
+            return False
+        early = (self.sample_every >> halvings for halvings in range(1, self.sample_early + 1))
+        return step == self.steps or step % self.sample_every == 0 or step in early
 
     @property
     def horizons(self) -> tuple[float, ...]:

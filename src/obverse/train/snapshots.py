@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground.errors import CheckpointError, InvalidArgument
-from obverse.train import checkpoint
+from obverse.train import checkpoint, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import EMA, Average, PowerEMA, gamma_of
 from obverse.train.manifest import MANIFEST, Manifest
@@ -49,15 +49,20 @@ def averages(module: nn.Module, settings: Training) -> dict[str, Average]:
     return named | {f"power-{_word(sigma_rel)}": PowerEMA(module, sigma_rel) for sigma_rel in settings.ema_power}
 
 
-def snapshot(run: Run, step: int, named: Mapping[str, Average]) -> None:
-    """Save the power-function averages of a step; each stays for good and takes as much room as the weights."""
+def snapshot(run: Run | None, step: int, named: Mapping[str, Average]) -> None:
+    """Save the power-function averages of a step; each stays for good and takes as much room as the weights.
+
+    Without a run, this process only gives its shards to the one that has it.
+    """
     power = {name: average for name, average in named.items() if isinstance(average, PowerEMA)}
     if power:
         about = {
             name: {"sigma_rel": average.sigma_rel, "count": average.count, "copied": average.copied}
             for name, average in power.items()
         }
-        checkpoint.save(_folder(run), step, {name: average.weights for name, average in power.items()}, about)
+        found = {name: shards.gathered(average.weights, run is not None) for name, average in power.items()}
+        if run is not None:
+            checkpoint.save(_folder(run), step, found, about)
 
 
 def combine(have: Sequence[Profile], want: Profile) -> tuple[list[float], float]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from obverse.ground import noise
 from obverse.ground.errors import CheckpointError, InvalidArgument, NonFinite
-from obverse.train import optimizer
+from obverse.train import optimizer, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import difference
 from obverse.train.health import Origin, origin
@@ -50,7 +50,8 @@ class Outcome(NamedTuple):
 class State:
     """Net, averages, optimisers, counters: what a step changes.
 
-    Args:     net: moved to the accelerator's device.
+    Args:     net: moved to the accelerator's device; where Accelerate was asked for shards (FSDP 2) it stays whole and
+                  where it is, and gets the weights of the shards when they are saved.
               objective: (net, batch, step) -> Loss, a function of its arguments alone.
               settings: the numbers.
               accelerator: devices and processes.
@@ -70,10 +71,16 @@ class State:
         self.floor = floor
         self.learner = objective if isinstance(objective, Learns) else None
         self.objective, self.settings, self.accelerator = objective, settings, accelerator
-        self.raw: nn.Module = getattr(net, "_orig_mod", net)  # a compiled net is saved under its own names
+        self.given: nn.Module = getattr(net, "_orig_mod", net)  # a compiled net is saved under its own names
+        sharding = shards.Sharding.of(accelerator)
+        self.sharded = sharding is not None
+        if sharding is None:
+            compiled = net is not self.given or not settings.compile
+            self.raw, self.net = self.given, accelerator.prepare_model(net if compiled else torch.compile(net))
+        else:
+            shards.check(settings, net is not self.given)
+            self.raw = self.net = sharding.shards(self.given, accelerator.device)
         self.blocks = blocks(self.raw) if settings.recompute else []
-        compiled = net is not self.raw or not settings.compile
-        self.net: nn.Module = accelerator.prepare_model(net if compiled else torch.compile(net))
         self.parameters = list(self.raw.parameters())
         self.optimizers = optimizers(self.raw, settings)
         self.averages = averages(self.raw, settings)
@@ -96,12 +103,14 @@ class State:
                 self.scaler.inner.unscale_(each)
         norm = optimizer.gradient_norm(self.parameters)
         outcome = self._gather(batch, losses, norm, part, heard)
+        if self.sharded:
+            norm = norm.new_tensor(outcome.norm)  # it was that of the shards that are here
         if math.isfinite(outcome.loss) and math.isfinite(outcome.norm):
             self._apply(norm, outcome.norm)
             self.meter.add(outcome.loss, outcome.norm, outcome.per_sample, outcome.logsnr, outcome.floor)
             if self.learner is not None:
                 self.learner.observe(outcome.logsnr, outcome.per_sample)
-            parts = self.settings.accumulate * self.accelerator.num_processes
+            parts = self.settings.accumulate * (1 if self.sharded else self.accelerator.num_processes)
             if self.settings.accumulate > 1:
                 self.meter.add_noise(outcome.part, outcome.norm**2, len(outcome.per_sample), parts)
         elif self.scaler.lower():
@@ -112,13 +121,18 @@ class State:
         return outcome
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds; "net", "ema" and the other averages are state dicts that any tool can load."""
+        """What a checkpoint holds; "net", "ema" and the other averages are state dicts that any tool can load.
+
+        Where processes hold shards, all of them ask at once, `given` gets the weights, and the first has the rest.
+        """
+        if self.sharded:
+            shards.fill(self.given, self.raw.state_dict())
         counts = {"ema": torch.tensor(self.averages["ema"].count), "skipped": torch.tensor(self.skipped)}
         learnt: dict[str, Tensor] = {} if self.learner is None else self.learner.state()
         return {
-            "net": self.raw.state_dict(),
-            **{name: average.weights for name, average in self.averages.items()},
-            "optimizer": optimizer.state(self.optimizers, self.raw),
+            "net": self.given.state_dict(),
+            **{name: self._whole(average.weights) for name, average in self.averages.items()},
+            "optimizer": self._whole(optimizer.state(self.optimizers, self.raw)),
             **({"objective": learnt} if learnt else {}),
             "counters": {**counts, **self.meter.state(), **self.scaler.state()},
         }
@@ -138,7 +152,7 @@ class State:
         for found in (net, *averaged.values()):
             if apart := difference(self.raw.state_dict(), found):
                 raise CheckpointError(f"{start.path} is of another net: {apart}.")
-        self.raw.load_state_dict(net)
+        self.raw.load_state_dict({name: shards.split(net[name], own) for name, own in self.raw.state_dict().items()})
         for name, average in self.averages.items():
             average.load(averaged[name], count)
         optimizer.restore(self.optimizers, self.raw, moments)
@@ -151,12 +165,15 @@ class State:
         """The losses of all parts; the squared norm of the gradient of the first of several."""
         for parameter in self.parameters:
             parameter.grad = None
+        if self.sharded:
+            shards.agree(self.raw.buffers())  # as DDP does
         parts = _parts(batch, self.settings.accumulate, self.accelerator.device)
         losses: list[Loss] = []
         first: Tensor | float = 0.0
         with self._seeded(), recomputing(self.blocks):
             for i, part in enumerate(parts):
-                apart = self.accelerator.no_sync(self.net) if i + 1 < len(parts) else nullcontext()
+                kept = i + 1 < len(parts) and not self.sharded  # what is kept here is added up before it is exchanged
+                apart = self.accelerator.no_sync(self.net) if kept else nullcontext()
                 with apart:
                     with computing(self.net, self.settings.precision, self.accelerator.device):
                         losses.append(self.objective(self.net, part, self.step))
@@ -185,8 +202,10 @@ class State:
         head = [value.to(mean) if isinstance(value, Tensor) else mean.new_tensor(value) for value in numbers]
         table = self.accelerator.gather(torch.cat([torch.stack(head), rows.flatten()])).cpu().reshape(count, -1)
         rows = table[:, 4:].reshape(count, -1, len(columns)).transpose(0, 1).reshape(-1, len(columns))
-        # process r holds rows r, r + processes ...; the gradient is one for all processes
+        # process r holds rows r, r + processes ...; the gradient is one for all processes, or each holds its shards
         loss, shared, first = float(table[:, 0].mean()), float(table[0, 1]), float(table[:, 2].mean())
+        if self.sharded:
+            shared, first = float(torch.linalg.vector_norm(table[:, 1])), float(table[:, 2].sum())
         per_sample, logsnr, *least = rows.unbind(1)
         return Outcome(loss, shared, per_sample, logsnr, int(table[:, 3].max()), first, least[0] if least else None)
 
@@ -201,6 +220,9 @@ class State:
         self.scaler.inner.update()
         for average in self.averages.values():
             average.update(self.raw)
+
+    def _whole(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        return shards.gathered(values, self.accelerator.is_main_process) if self.sharded else values
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
@@ -220,7 +242,10 @@ class State:
 
     def _culprit(self, batch: Batch, losses: list[Loss], outcome: Outcome) -> str:
         """In words: the first sample that is not finite and where in the net, or else the first gradient."""
-        place = ""
+        place, name = "", optimizer.first_non_finite(self.raw)
+        if self.sharded:  # processes go different ways from here
+            shards.fill(self.given.to(self.accelerator.device), self.raw.state_dict())
+            self.given.train(self.raw.training)
         for part in _parts(batch, self.settings.accumulate, self.accelerator.device):
             if (found := self._origin(part)) is not None:
                 where = "" if found.row is None else f", row {int(part.rows[found.row])} of the batch"
@@ -230,16 +255,16 @@ class State:
         if bad:
             row, index = int(batch.rows[bad[0]]), int(batch.index[bad[0]])
             return f"the loss of row {row} of its batch, sample {index} of the data, is not finite{place}"
-        if (name := optimizer.first_non_finite(self.raw)) is not None:
+        if name is not None:
             return f"the gradient of {name!r} is not finite{place}"
         return f"the loss is {outcome.loss} and the norm of the gradient {outcome.norm}{place}"
 
     def _origin(self, part: Batch) -> Origin | None:
         def forward() -> None:
-            with self._seeded(), computing(self.raw, self.settings.precision, self.accelerator.device):
-                self.objective(self.raw, part, self.step)
+            with self._seeded(), computing(self.given, self.settings.precision, self.accelerator.device):
+                self.objective(self.given, part, self.step)
 
-        return origin(self.raw, forward, len(part.x))
+        return origin(self.given, forward, len(part.x))
 
 
 def _column(like: Tensor, values: list[Tensor]) -> Tensor:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType, TracebackType
 from typing import Self
 
 from obverse.ground.errors import ObverseError
 
 _HEARD = ("SIGINT", "SIGTERM", "SIGHUP")  # what a terminal, a scheduler and a lost connection send
+
+_ELASTIC = "TORCHELASTIC_RUN_ID"  # set by torch's launcher, which ours and Accelerate's are
 
 
 class Stopped(ObverseError):
@@ -27,13 +31,24 @@ class Stopped(ObverseError):
 
 
 class Listening:
-    """While this lasts, the first signal is noted in `heard`; a second one acts as it would have without."""
+    """While this lasts, the first signal is noted in `heard`; a second one acts as it would have without.
+
+    Processes that a launcher has started hear of its end, which nobody signals, as of a lost connection (SIGHUP).
+    """
 
     def __init__(self) -> None:
-        self.heard = 0
+        self._noted, self._launched = 0, False
         self._before: dict[int, object] = {}
 
+    @property
+    def heard(self) -> int:
+        """The signal that has come; 0 for none."""
+        if self._launched and not self._noted and os.getppid() != _launcher(os.getpid()):
+            self._noted = getattr(signal, "SIGHUP", signal.SIGTERM)
+        return self._noted
+
     def __enter__(self) -> Self:
+        self._launched = _ELASTIC in os.environ
         if _hears():
             for signum in _signals():
                 if signal.getsignal(signum) not in (signal.SIG_IGN, None):  # nohup asks to ignore; None is not Python's
@@ -49,7 +64,7 @@ class Listening:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         del frame
-        self.heard = signum
+        self._noted = signum
         self._restore()
 
     def _restore(self) -> None:
@@ -76,6 +91,7 @@ def leaving() -> Iterator[None]:
     Around the whole of a verb, so that it holds while data is read, before and after `Listening`.
     """
     before = {}
+    _launcher(os.getpid())
     if _hears():
         for signum in _signals():
             if signum != signal.SIGINT and signal.getsignal(signum) is signal.SIG_DFL:
@@ -85,6 +101,13 @@ def leaving() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+@cache
+def _launcher(pid: int) -> int:
+    """Who has started this process: asked while it lives."""
+    del pid
+    return os.getppid()
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

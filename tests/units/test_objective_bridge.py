@@ -103,5 +103,5 @@ def test_a_bridge_whose_loss_has_no_mean_is_refused_and_a_cut_or_a_weighting_men
 
 @pytest.mark.parametrize("s", [-1.0, 0.0, math.inf, math.nan])
 def test_a_strength_that_is_none_is_refused(s: float) -> None:
-    with pytest.raises(InvalidArgument, match="bridge is (a )?finite"):
+    with pytest.raises(InvalidArgument, match=r"bridge is (a )?finite"):
         Coupling.of(f"schrodinger-bridge:bridge={s}")

@@ -14,6 +14,7 @@ from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.model import Gaussian, Model, Network
 from obverse.nets import Architecture, Conditions
 from obverse.objective import Loss, Objective
+from obverse.objective.noised import Draws
 from obverse.path import VP, Cosine, Edm, Linear, Schedule, VPLinear
 
 VARIANCES = torch.tensor([0.25, 1.0, 4.0])
@@ -254,3 +255,15 @@ def test_without_drop_conditions_pass_as_they_are() -> None:
 def test_what_does_not_exist_is_refused(how: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         Objective(**how)
+
+
+def test_parts_of_a_step_do_not_draw_each_others_steps_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    make = Draws._make
+    monkeypatch.setattr(Draws, "_make", lambda self, *asked: (made.append(1), make(self, *asked))[1])
+    objective, model, x = Objective(), gaussian(Linear()), torch.zeros(32, 3)
+    for step in range(64):
+        for part in (slice(0, 16), slice(16, 32)):
+            objective.noised(model, x[part], step=step, samples=torch.arange(32)[part])
+    assert len(made) == 4  # two parts, two blocks of 32 steps
+    assert len(objective.draws._kept) == 2

@@ -15,6 +15,7 @@ from obverse.ground.shapes import moved, rows
 from obverse.path import Level, Noise, Prediction, Schedule, gain
 
 _MOST = 32  # steps drawn at once: beyond, arithmetic costs more than calls
+_PARTS = 8  # of a step, whose draws are kept beside each other
 _NUMBERS = 2**15  # drawn at once, at most: beyond, memory traffic costs more than calls
 
 
@@ -96,7 +97,7 @@ class Draws:
 
     def __init__(self, times: Any, weighting: Any) -> None:
         self.times, self.weighting = times, weighting
-        self._last: tuple[Asked, Tensor, range, list[Moment]] | None = None
+        self._kept: list[tuple[Asked, Tensor, range, list[Moment]]] = []  # newest last; parts of a step have their own
 
     def at(self, asked: Asked, step: int, samples: Tensor) -> Moment:
         """The draws of one step.
@@ -105,13 +106,14 @@ class Draws:
         """
         numbers = max(1, samples.numel() * int(torch.Size(asked.shape[1:]).numel()))
         size = 1 if self.times.memory is not None else max(1, min(_MOST, _NUMBERS // numbers))
-        last = self._last
-        if last is not None and step in last[2] and asked == last[0] and _same(samples, last[1]):
-            return last[3][step - last[2].start]
+        for whose, which, steps, moments in self._kept:
+            if step in steps and asked == whose and _same(samples, which):
+                return moments[step - steps.start]
         block = range(step - step % size, step - step % size + size)
         moments = self._make(asked, block, samples)
         if size > 1:
-            self._last = (asked, samples, block, moments)
+            others = [kept for kept in self._kept if kept[0] != asked or not _same(samples, kept[1])]
+            self._kept = [*others[1 - _PARTS :], (asked, samples, block, moments)]
         return moments[step - block.start]
 
     def _make(self, asked: Asked, block: range, samples: Tensor) -> list[Moment]:

@@ -63,6 +63,31 @@ def test_processes_resume_to_the_last_bit_reproduce_and_equal_torchruns() -> Non
 
 
 @pytest.mark.slow
+def test_a_net_in_shards_resumes_to_the_last_bit_reproduces_and_goes_on_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launched([*OURS, "--shard", *SMALL, *EACH, "--out", "whole"])
+    launched([*OURS, "--shard", *SMALL, *EACH, "--out", "parts", "--until", "4"])
+    said = launched([*OURS, "--shard", "--resume", "--out", "parts", *SMALL, *EACH])
+    assert len(digests("whole")) >= 7
+    assert digests("whole") == digests("parts") and "Going on" not in said
+    assert main(["reproduce", "parts"]) == 0
+    launched([*OURS, "--shard", *SMALL, *EACH, "--out", "apart", "--until", "3"])
+    assert main(["train", "digits", "--resume", "--out", "apart", *SMALL, *EACH]) == 0
+    assert main(["train", "digits", "--out", "one", *SMALL, *EACH]) == 0
+    assert max(apart("one", "apart"), apart("one", "whole")) <= 1e-6
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # as `accelerate launch --use_fsdp` does
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    launched([*TORCHS, "train", "digits", *SMALL, *EACH, "--out", "accelerates"])
+    assert digests("accelerates") == digests("whole")
+
+
+def test_one_process_cannot_share_its_net_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--shard"]) == 2
+    assert "--processes 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_going_on_with_another_number_of_processes_agrees_to_rounding() -> None:
     assert main(["train", "digits", "--out", "one", *SMALL, *EACH]) == 0
     assert main(["train", "digits", "--out", "more", *SMALL, *EACH, "--until", "3"]) == 0

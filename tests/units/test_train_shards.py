@@ -315,3 +315,10 @@ def test_tied_weights_stay_in_one_unit() -> None:
     net = Tied(False)
     assert shards.units(net) == [net.layers[0], net.layers[2]]
     assert shards.units(Tied(True)) == shards.units(nn.Linear(2, 2)) == []
+
+
+def test_a_parameter_without_dimensions_is_named() -> None:
+    net = nn.Linear(2, 1)
+    net.gain = nn.Parameter(torch.ones(()))
+    with pytest.raises(InvalidArgument, match=r"'gain' has shape \(\) \(make it \(1,\)\)"):
+        shards.Sharding().shards(net, torch.device("cpu"))

@@ -38,6 +38,7 @@ class Listening:
 
     def __init__(self) -> None:
         self._noted, self._launched = 0, False
+        self.agreed: int | None = None  # what all processes know of the step, where there are several
         self._before: dict[int, object] = {}
 
     @property
@@ -77,11 +78,12 @@ _listening: list[Listening] = []  # signals belong to the process, so this does 
 
 
 def heard() -> int:
-    """The signal that a training of this process has been sent and will act on after its step; 0 for none.
+    """The signal that a training of this process has been sent and will act on after this step; 0 for none.
 
     For what a caller does between two steps and can leave out, such as a picture: a scheduler waits 10 s at times.
     """
-    return max((listening.heard for listening in _listening), default=0)
+    found = (each.heard if each.agreed is None else each.agreed for each in _listening)
+    return max(found, default=0)
 
 
 @contextmanager

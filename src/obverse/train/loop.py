@@ -142,11 +142,11 @@ def _steps(state: State, batches: Callable[[int], Iterator[Any]], record: _Recor
                     f"batches ended before step {state.step} of {settings.steps}; it has to go on for ever."
                 )
             outcome = state.advance(batch, signals.heard)
+            # processes hear at different moments; what was exchanged is what all of them know
+            signals.agreed = None if state.accelerator.num_processes == 1 else outcome.heard
             progress = record.line(outcome, time.perf_counter() - begun)
             yield progress
-            # processes hear at different moments; what was exchanged is what all of them know
-            alone = state.accelerator.num_processes == 1
-            heard = signals.heard if alone else outcome.heard
+            heard = signals.heard if signals.agreed is None else signals.agreed
             if _due(state.step, settings.snapshot_every, settings.steps):
                 record.snapshot()
             if heard or _due(state.step, settings.save_every, settings.steps):

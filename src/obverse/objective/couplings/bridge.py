@@ -30,7 +30,7 @@ class SchrodingerBridge(Plan, name="schrodinger-bridge"):
     Source:   Tong et al. (2024), section 3.2.4.
     """
 
-    bridge: float = 0.5  # type: ignore[misc]
+    bridge: float = 0.5
     cost: Cost = field(default_factory=Squared)
 
     def __post_init__(self) -> None:

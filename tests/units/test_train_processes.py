@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from together import together
 from torch import Tensor, nn
 
 from obverse.data import batches, load
@@ -20,9 +20,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.recipes import Recipe, build
 from obverse.train import processes
 
-# One process imports everything once; each line it reads is a training of a few steps in one child or in several.
 SCRIPT = """
-import os, sys, traceback
 from pathlib import Path
 from types import SimpleNamespace
 import accelerate, safetensors.torch, torch, torch._dynamo
@@ -60,24 +58,6 @@ def work(folder, leave, dropout):
         if progress.step == leave:
             break
     group.wait_for_everyone()
-
-for line in sys.stdin:
-    folder, count, leave, dropout, port = line.split()
-    children = []
-    for rank in range(int(count)):
-        child = os.fork()
-        if child == 0:
-            if int(count) > 1:
-                os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE=count, LOCAL_WORLD_SIZE=count)
-                os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
-            try:
-                work(folder, int(leave), float(dropout))
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)
 """
 Training = Callable[..., dict[str, str]]
 
@@ -85,22 +65,14 @@ Training = Callable[..., dict[str, str]]
 @pytest.fixture(scope="module")
 def training() -> Iterator[Training]:
     """Trains in a folder, in so many processes, up to a step; the hashes of what must not differ by a bit."""
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=-1, stdout=-1, text=True) as process:
-        assert process.stdin and process.stdout
-        orders, answers = process.stdin, process.stdout
+    with together(SCRIPT) as work:
 
         def train(folder: Path, count: int, leave: int = 0, dropout: float = 0.0) -> dict[str, str]:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            orders.write(f"{folder} {count} {leave} {dropout} {port}\n")
-            orders.flush()
-            assert answers.readline().strip() == str([0] * count)
+            work(count, {}, folder=str(folder), leave=leave, dropout=dropout)
             files = [folder / "metrics.jsonl", *(folder / "checkpoints").rglob("*.safetensors")]
             return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
         yield train
-        orders.close()
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,14 +12,14 @@ import pytest
 import safetensors.torch
 import torch
 from accelerate import FullyShardedDataParallelPlugin
+from together import together
 from torch import Tensor, nn
 
 from obverse.ground.errors import InvalidArgument
 from obverse.train import Training, shards
 
-# One process imports everything once; each line it reads is a training of a few steps in one child or in several.
 SCRIPT = """
-import json, os, sys, traceback
+import json, os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +28,7 @@ from obverse.data import Batch
 from obverse.ground import noise
 from obverse.ground.errors import ObverseError
 from obverse.train import Run, Training, train
-from obverse.train.processes import here, part
+from obverse.train.processes import here
 import obverse.train.loop
 
 torch.set_num_threads(1)
@@ -100,28 +97,6 @@ def work(folder, leave=0, dropout=0.0, double=False, bad=-1, recompute=False, co
         said["error"] = f"{type(error).__name__}: {error}"
     said["net"] = {name: value.tolist() for name, value in net.state_dict().items()}
     Path(folder, f"said-{count}-{rank}.json").write_text(json.dumps(said))
-
-for line in sys.stdin:
-    order = json.loads(line)
-    count, children = order.pop("count"), []
-    environment = order.pop("environment")
-    for rank in range(count):
-        child = os.fork()
-        if child == 0:
-            if count > 1:
-                os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=order.pop("port"), WORLD_SIZE=str(count))
-                os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(count), **environment)
-            else:
-                order.pop("port")
-            try:
-                work(**order)
-                part()  # when the net is gone: one in use may hold up the end of its connections
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)
 """
 SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 Work = Callable[..., dict[str, bytes]]
@@ -130,22 +105,14 @@ Work = Callable[..., dict[str, bytes]]
 @pytest.fixture(scope="module")
 def work() -> Iterator[Work]:
     """Trains in a folder, in so many processes, in shards or not; the bytes of what must not differ by a bit."""
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=-1, stdout=-1, text=True) as process:
-        assert process.stdin and process.stdout
-        orders, answers = process.stdin, process.stdout
+    with together(SCRIPT) as work:
 
-        def train(folder: Path, count: int, sharded: bool = False, **order: object) -> dict[str, bytes]:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                order |= {"port": str(free.getsockname()[1]), "environment": SHARDED if sharded else {}}
-            orders.write(json.dumps({"folder": str(folder), "count": count, **order}) + "\n")
-            orders.flush()
-            assert answers.readline().strip() == str([0] * count)
+        def train(folder: Path, count: int, sharded: bool = False, **given: object) -> dict[str, bytes]:
+            work(count, SHARDED if sharded else {}, folder=str(folder), **given)
             files = [folder / "metrics.jsonl", *folder.glob("[cs]*/**/*.safetensors")]
             return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.exists()}
 
         yield train
-        orders.close()
 
 
 def saved(folder: Path) -> dict[str, Tensor]:

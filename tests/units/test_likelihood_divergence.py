@@ -43,13 +43,34 @@ def test_unit_vectors_give_the_trace(shape: tuple[int, ...]) -> None:
     assert torch.allclose(products.sum(1), differences(x), atol=1e-8)
 
 
-def test_products_do_not_depend_on_how_many_are_worked_out_together(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [0, 21, 42, 63])  # of 7 rows and 3 numbers: one probe at a time, 2 and 1, all
+def test_products_do_not_depend_on_how_many_are_worked_out_together(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = points(50, 3)
-    _, together = traces(bent, x, directions(x))
-    monkeypatch.setattr(divergence, "TOGETHER", 0)
+    _, whole = traces(bent, x, directions(x))
+    monkeypatch.setattr(divergence, "TOGETHER", together)
     monkeypatch.setattr(divergence, "ROWS", 3 * 7)
     values, apart = traces(bent, x, directions(x))
-    assert torch.allclose(apart, together, rtol=1e-13, atol=1e-13) and len(values) == 50
+    assert torch.allclose(apart, whole, rtol=1e-13, atol=1e-13) and len(values) == 50
+
+
+@pytest.mark.parametrize("rows", [1, 16, 128, 512])
+def test_a_pass_back_takes_as_many_probes_as_stay_near_the_processor(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sizes = torch.autograd.grad, []
+
+    def counted(out: Tensor, x: Tensor, probes: Tensor, **how: bool) -> tuple[Tensor, ...]:
+        sizes.append(probes.numel() // out.numel())
+        return real(out, x, probes, **how)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    x = points(rows, 64)
+    traces(lambda x, _: x**2, x, directions(x))
+    assert sum(sizes) == 64
+    assert all(size == 1 or size * 64 * rows <= divergence.TOGETHER for size in sizes)
+    assert len(sizes) <= 64 / min(8, max(1, divergence.TOGETHER // x.numel()))  # few where there is room
 
 
 def test_rows_are_told_who_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

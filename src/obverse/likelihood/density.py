@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,19 +11,15 @@ from torch import Tensor
 
 from obverse.data import Scaling
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument, NonFinite, SingularConversion, require
-from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, check_rows, rows
-from obverse.likelihood.divergence import directions, traces
-from obverse.likelihood.walk import Walk
+from obverse.ground.errors import InvalidArgument, require
+from obverse.ground.shapes import check_rows
+from obverse.likelihood.divergence import directions
+from obverse.likelihood.walk import Arrived, Walk
+from obverse.likelihood.way import Way
 from obverse.model import Cond, Model
-from obverse.path import Edm, Level, coefficients
-from obverse.sampler.tolerance.control import padded
-from obverse.sampler.tolerance.field import Circle
-from obverse.sampler.truth import beginning
+from obverse.path import Level
 
 WIDEST = 8192  # numbers in a point whose exact trace is taken: so many passes back at each call
-NEAR = 1e-3  # radians: the first angle for predictions that say nothing of the flow at clean data
 
 
 class LogDensity(NamedTuple):
@@ -101,86 +96,22 @@ def log_density(
     _check(x, tolerance, probes, samples, max_calls)
     check_rows(cond, len(x))
     points, units = _scaled(x.detach().double(), scaling)
-    way = _Way.of(model, cond, level)
-    scale = float(exact(way.first.alpha) if level is None else 1.0) / float(way.circle.rho(way.first))
+    way = Way.of(model, cond, level)
     chosen = directions(points) if probes is None else _signs(points, probes, seed, samples)
-    columns = 1 if probes is None else probes
-
-    def slopes(z: Tensor, phi: Tensor, who: Tensor, idle: bool) -> Tensor:
-        v, products = way.slopes(z, phi, who, chosen[:0] if idle else chosen)
-        if idle:
-            products = products.new_zeros(len(z), columns)
-        return torch.cat([v, products.sum(1, keepdim=True) if probes is None else products], 1)
-
-    walk = Walk(slopes, way.stop, tolerance, max_calls)
-    end = walk.run((points * scale).flatten(1), way.start)
-    size = points[0].numel()
-    width = float(exact(way.last.sigma) / way.circle.rho(way.last))  # of the noise that samplers start from
-    latent = end.z / width
-    normal = -(latent**2).sum(1) / 2 - size * (math.log(2 * math.pi) / 2 + math.log(width))
-    nats = normal + end.grown.mean(1) + size * math.log(scale) - units
-    nats = torch.where(end.finished.to(nats.device), nats, math.nan)
-    spread = end.grown.std(1) / math.sqrt(probes) if probes else torch.zeros_like(nats)
+    walk = Walk(way.rates(chosen, summed=probes is None), way.stop, tolerance, max_calls)
+    end = walk.run((points * way.scale).flatten(1), way.start)
+    spread = end.grown.std(1) / math.sqrt(probes) if probes else torch.zeros_like(end.z[:, 0])
+    latent = end.z / way.width
+    nats = _nats(latent, end, way) - units
     return LogDensity(nats, latent.reshape(x.shape), end.error, spread, end.calls * model.passes, end.finished)
 
 
-@dataclass(frozen=True)
-class _Way:
-    """From where to where, and the slopes on the way."""
-
-    model: Model
-    cond: Cond
-    circle: Circle
-    first: Level
-    last: Level
-
-    @classmethod
-    def of(cls, model: Model, cond: Cond, level: Level | float | None) -> _Way:
-        """The way from a level, or from data, to the noise that samplers start from."""
-        circle, schedule = Circle(model.schedule, 1.0), model.schedule
-        if level is None:
-            first = schedule.at(0.0)
-            try:
-                coefficients(model.face, Edm(1.0), first)
-            except SingularConversion:
-                first = circle.level(torch.tensor(max(NEAR, circle.least), dtype=torch.float64))
-        else:
-            first = level if isinstance(level, Level) else schedule.at(level)
-        last = schedule.at(beginning(model))
-        require(
-            float(circle.phi(first)) < float(circle.phi(last)),
-            f"level lies before the noise that samplers start from, {last}; got {first} (level=None: data).",
-        )
-        return cls(model, cond, circle, first, last)
-
-    @property
-    def start(self) -> float:
-        """The first angle."""
-        return float(self.circle.phi(self.first))
-
-    @property
-    def stop(self) -> float:
-        """The last angle."""
-        return float(self.circle.phi(self.last))
-
-    def slopes(self, flat: Tensor, phi: Tensor, who: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
-        """v, flat, and the products of its Jacobian with the probes; (batch, d) and (batch, probes)."""
-        z = flat.reshape(-1, *probes.shape[2:])
-        wide = self.circle.level(padded(phi))
-        level, rho = wide[: len(phi)], self.circle.rho(wide)
-        cut = [exact(c).expand(len(wide)) for c in coefficients(self.model.face, Edm(1.0), wide)]
-
-        def v(z: Tensor, here: Tensor) -> Tensor:
-            x_t = against(rho[here], z) * z
-            out = self.model.at(level[here], x_t)(x_t, rows(self.cond, who[here].to(z.device)))
-            return -(against(cut[0][here], z) * out + against(cut[1][here], z) * x_t)
-
-        mine = probes if probes.shape[1] == 1 else probes[:, who.to(z.device)]
-        slope, products = traces(v, z, mine)
-        bad = (~slope.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
-        if bad:
-            raise NonFinite(f"The model's output is not finite at {level[bad[0]]}, first for point {int(who[bad[0]])}.")
-        return slope.flatten(1), products
+def _nats(latent: Tensor, end: Arrived, way: Way) -> Tensor:
+    """log N(latent) and what the volume has changed by on the way; NaN for who has not arrived; (batch,)."""
+    size = latent.shape[1]
+    normal = -(latent**2).sum(1) / 2 - size * math.log(2 * math.pi) / 2
+    nats = normal + end.grown.mean(1) + size * (math.log(way.scale) - math.log(way.width))
+    return torch.where(end.finished.to(nats.device), nats, math.nan)
 
 
 def _signs(x: Tensor, probes: int, seed: int, samples: Sequence[int] | None) -> Tensor:

@@ -10,7 +10,9 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument, require
 
 ROWS = 2**15  # numbers in the states of one pass forward: activations of a small network stay near the processor
-TOGETHER = 2**16  # numbers in all products of a pass back: above, one product after the other is faster (measured, CPU)
+TOGETHER = 2**14  # numbers in the products of one pass back on a CPU: more leave its caches (measured, 1 to 128 rows)
+AT_ONCE = 32  # products in one pass back on a CPU: further ones gain little where rows are few (measured)
+ELSEWHERE = 2**16  # numbers in the products of one pass back on other devices
 
 Part = Callable[[Tensor, Tensor], Tensor]  # (states, which rows they are) -> outputs
 
@@ -27,7 +29,7 @@ def directions(like: Tensor) -> Tensor:
 def traces(f: Part, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
     """f(x), and vᵀ J v for every row and probe, J the row's Jacobian; their sum over `directions` is the trace.
 
-    One pass forward, then one back for each probe, vectorised while small. The function itself runs as it always does,
+    One pass forward, then passes back, each for as many probes as fit. The function itself runs as it always does,
     so it may branch on numbers; row i of f depends on row i of x alone.
 
     Args:     f: (states, their rows) -> values of the states' shape.
@@ -60,13 +62,25 @@ def _products(out: Tensor, x: Tensor, probes: Tensor) -> Tensor:
         return out.new_zeros(len(out), 0)
     require(out.requires_grad, "The model's output does not depend on its input in a differentiable way.")
     try:
-        if probes.numel() <= TOGETHER:
-            (turned,) = torch.autograd.grad(out, x, probes, is_grads_batched=True)
-            return (turned * probes).flatten(2).sum(2).T
-        each = [(torch.autograd.grad(out, x, v, retain_graph=True)[0] * v).flatten(1).sum(1) for v in probes]
+        products = [_back(out, x, probes[here]) for here in _parts(len(probes), _many(out))]
     except RuntimeError as error:
         raise InvalidArgument(f"The model cannot be differentiated, so it has no density: {error}") from error
-    return torch.stack(each, 1)
+    return torch.cat(products).T
+
+
+def _back(out: Tensor, x: Tensor, probes: Tensor) -> Tensor:
+    """vᵀ J v by one pass back, its graph kept; (probes, batch)."""
+    if len(probes) == 1:  # as torch always does it: whatever has a derivative has this one
+        return (torch.autograd.grad(out, x, probes[0], retain_graph=True)[0] * probes[0]).flatten(1).sum(1)[None]
+    (turned,) = torch.autograd.grad(out, x, probes, retain_graph=True, is_grads_batched=True)
+    return (turned * probes).flatten(2).sum(2)
+
+
+def _many(out: Tensor) -> int:
+    """How many probes one pass back takes."""
+    if out.device.type == "cpu":
+        return max(1, min(AT_ONCE, TOGETHER // out.numel()))
+    return max(1, ELSEWHERE // out.numel())
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:

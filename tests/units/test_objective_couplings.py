@@ -101,6 +101,29 @@ def test_candidates_that_leave_the_optimum_out_are_found_out(d: int) -> None:
     assert found.tolist() == linear_sum_assignment(cost.numpy())[1].tolist()
 
 
+ENDS = """
+import sys, torch
+from obverse.objective.couplings import assignment
+torch.save(assignment(torch.load(sys.argv[1] + "/cost.pt")), sys.argv[1] + "/order.pt")
+"""
+
+
+def test_rows_do_not_outbid_each_other_for_ever(tmp_path: Path) -> None:
+    """Eight Gaussians to moons given the first coordinate: rounding makes the sparse solver's bids go on and on."""
+    turn, off, at = (noise.uniform((1024,), seed=7, purpose=what)[:, None] for what in ("turn", "off", "at"))
+    moon, at = (torch.arange(1024) % 2)[:, None], (8 * at).floor() * (math.pi / 4)
+    x, y = (
+        moon * shift + (1 - 2 * moon) * wave
+        for shift, wave in ((1, (math.pi * turn).cos()), (0.5, (math.pi * turn).sin()))
+    )
+    x = 3 * torch.cat([x, y], 1) + 0.6 * off - 1
+    eps = 5 * torch.cat([at.cos(), at.sin()], 1) + 0.56 * normal(1024, 2, seed=7, what="eps")
+    cost = Conditioned(0.05).between(Batch(x, eps, x[:, 0]))
+    torch.save(cost, tmp_path / "cost.pt")
+    subprocess.run([sys.executable, "-c", ENDS, str(tmp_path)], timeout=60, check=True)
+    assert torch.load(tmp_path / "order.pt").tolist() == linear_sum_assignment(cost.numpy())[1].tolist()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_assignment_of_equal_costs_is_some_permutation(dtype: torch.dtype) -> None:
     for count in (3, 200, 700):

@@ -26,6 +26,7 @@ HUGE = 1e30  # in units of the costs' spread: never paired, and finite in float3
 RELAX = 0.8  # how much farther a sweep goes than to sums of 1; a third of the plain sweeps do
 LIKELY = 1e-2  # a candidate's share of the mass of its row
 SURE, SAME = 1e-6, 1e-13  # relative differences of which float32 and float64 are sure
+BITS = 24  # of a weight: sums are exact in float64, and no two rows outbid each other more than 2^24 times
 KNOWN = 1e-11  # of the costs of the pairs, after prices are taken off: some costs may be huge, to forbid pairs
 
 
@@ -175,7 +176,7 @@ def _by_candidates(cost: Tensor, rough: Tensor, price: Tensor, plan: Tensor, mos
         same = SAME * float(np.abs(weight).mean())  # of the pairs that matter: others may be huge
         reduced = weight - v[column]
         reduced -= np.minimum.reduceat(reduced, np.searchsorted(row, np.arange(n)))[row]
-        graph = csr_array((reduced + (reduced.mean() or 1.0), (row, column)), (n, n))  # a stored 0 would be no edge
+        graph = csr_array((_on_grid(reduced + (reduced.mean() or 1.0)), (row, column)), (n, n))  # 0 would be no edge
         match = min_weight_full_bipartite_matching(graph)[1]
         proof = _proof(row, column, weight, match, v, same)
         if proof is None:
@@ -188,6 +189,18 @@ def _by_candidates(cost: Tensor, rough: Tensor, price: Tensor, plan: Tensor, mos
         if not len(bargains):
             return torch.from_numpy(match).long()
         edges = np.union1d(edges, bargains)
+
+
+def _on_grid(weight: Any) -> Any:
+    """Weights as multiples of a power of two, so that the solver's sums and differences of them are exact.
+
+    It lets rows bid for columns until two of their prices are equal. Where rounding keeps these apart by a last digit,
+    two rows outbid each other by that digit for ever. Where a coarser weight hides the optimum, the proof fails.
+    """
+    import numpy as np
+
+    unit = 2.0 ** (np.ceil(np.log2(weight.max())) - BITS)
+    return np.maximum(np.round(weight / unit), 1) * unit
 
 
 def _proof(row: Any, column: Any, weight: Any, match: Any, v: Any, same: float) -> Any:

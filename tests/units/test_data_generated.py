@@ -10,9 +10,10 @@ import torch
 
 from obverse.data import load
 from obverse.data.generated import law
+from obverse.ground.errors import MissingExtra
 
 
-@pytest.mark.parametrize("name", ["two-moons", "8-gaussians", "s-curve", "wine", "mnist1d"])
+@pytest.mark.parametrize("name", ["two-moons", "8-gaussians", "s-curve", "wine", "mnist1d", "solids"])
 def test_it_is_the_same_every_time_and_leaves_everyones_randomness_alone(name: str) -> None:
     first = load(name)  # imports what makes it
     states = [torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()]
@@ -21,6 +22,22 @@ def test_it_is_the_same_every_time_and_leaves_everyones_randomness_alone(name: s
     assert first.values[:].isfinite().all()
     assert torch.equal(states[0], torch.random.get_rng_state())
     assert (states[1] == np.random.get_state()[1]).all() and states[2] == random.getstate()
+
+
+def test_penguins_come_with_their_words_and_gaps() -> None:
+    pytest.importorskip("palmerpenguins", reason="palmerpenguins is not installed")
+    data = load("penguins")
+    assert len(data) == 344 and data.classes == ("Adelie", "Chinstrap", "Gentoo")  # counts as its authors give them
+    assert data.labels is not None and data.labels.bincount().tolist() == [152, 68, 124]
+    assert data.schema is not None
+    table = data.schema.decode(data.values[:])
+    assert sum(cell is None or cell == "" for cell in table["sex"]) == 11
+
+
+def test_a_set_whose_package_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("obverse.ground.extras.find_spec", {}.get)
+    with pytest.raises(MissingExtra, match=r"palmerpenguins.*obverse\[penguins\]"):
+        load("penguins")
 
 
 def test_the_gaussians_lie_on_their_circle() -> None:

@@ -88,6 +88,7 @@ def test_names_say_what_was_measured_and_only_inceptions_are_fid_and_kid() -> No
     titles = {name: [Metric.of(one.format(name)).title for one in asked] for name in Features.members}
     assert titles == {
         "raw": ["frechet", "kid", "recall:k=5", "energy"],
+        "pairs": ["pairs-FD", "pairs-KD", "pairs-recall:k=5", "pairs-energy"],
         "fashion": ["F-FD", "F-KD", "F-recall:k=5", "F-energy"],
         "inception": ["FID", "KID", "Inception-recall:k=5", "Inception-energy"],
     }
@@ -110,6 +111,26 @@ def test_features_that_are_none_are_refused() -> None:
         _ = Frechet(features=torch.sin).spec
     with pytest.raises(InvalidArgument, match=r"\(n 1 28 28\) in \[-1, 1\], got the shape \(20, 5\)"):
         against(x[:20], x[20:], x, features="fashion")
+
+
+# --- clouds
+
+
+def test_pairs_are_blind_to_order_and_pose_and_see_size() -> None:
+    x = draw(5, 3, 20)
+    turn, _ = torch.linalg.qr(draw(3, 3, step=1).double())
+    turned = (turn @ x.double()).float()[..., torch.randperm(20, generator=torch.Generator().manual_seed(1))] + 2
+    seen = features.Pairs().see(x)
+    assert seen.shape == (5, 64)
+    assert torch.allclose(features.Pairs().see(turned), seen, atol=1e-5)
+    assert torch.allclose(features.Pairs().see(3 * x), 3 * seen, rtol=1e-5)
+    every = torch.stack([torch.nn.functional.pdist(cloud.T) for cloud in x])  # 190 distances, in another order
+    assert torch.allclose(seen[:, 0], every.sort(1).values[:, :3].mean(1), atol=1e-6)  # ceil(190 / 64) smallest ones
+
+
+def test_pairs_of_a_single_point_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="points >= 2"):
+        features.Pairs().see(draw(4, 3, 1))
 
 
 # --- Inception

@@ -211,3 +211,11 @@ def test_fourier_features_turn_a_smooth_net_into_a_sharp_one() -> None:
         return float((answers[0] - answers[1]).abs().max())
 
     assert contrast(8) > 5 * contrast(0)
+
+
+def test_a_transformer_that_is_not_told_places_moves_its_answer_with_the_points() -> None:
+    (x_t, t), order = states(2, (3, 7)), torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    for placed in ("true", "false"):
+        net = learnt(f"dit:width=16,depth=2,patch=1,placed={placed}", (3, 7))
+        apart = (net(x_t, t)[..., order] - net(x_t[..., order], t)).abs().max()
+        assert bool(apart < 1e-5) == (placed == "false")

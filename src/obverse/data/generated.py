@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from obverse.data.arrays import from_array
+from obverse.data.cells import read_mixed
 from obverse.data.dataset import Dataset
 from obverse.data.scaling import Scaling
 from obverse.ground import extras, noise
@@ -95,6 +97,12 @@ def signals() -> Dataset:
         np.random.set_state(numpy)
         random.setstate(python)
     return from_array(made["x"][:, None, :].astype("float32"), made["y"], name="mnist1d")
+
+
+def penguins() -> Dataset:
+    """Gorman, Williams & Fraser (2014), as shipped with palmerpenguins: 344 birds of 3 species, with words and gaps."""
+    path = extras.folder("palmerpenguins", extra="penguins") / "data" / "penguins.csv"
+    return replace(read_mixed(path, "refuse", "species", ordinal=False), name="penguins")
 
 
 def _moons(turn: Tensor, moon: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from obverse.data.listing import ARCHIVES, Archives, Folder
 from obverse.data.rows import Turned
 from obverse.data.scaling import Scaling
 from obverse.data.signals import SERIES, SOUNDS, read_signals
+from obverse.data.solids import solids
 from obverse.data.tables import read_csv
 from obverse.ground import extras
 from obverse.ground.errors import DataError, InvalidArgument, UnknownName
@@ -50,6 +51,8 @@ def load(
     | fashion-mnist, or a folder of its files      | 60,000 grey images of 28 x 28, 10 classes                  |
     | two-moons, 8-gaussians, s-curve              | 10,000 points of the plane, of a known law                 |
     | wine                                         | 178 rows of 13 measurements, 3 classes (scikit-learn)      |
+    | penguins                                     | 344 birds of 3 species, words and gaps (palmerpenguins)    |
+    | solids                                       | 6,000 clouds of 128 points, on one of six solids           |
     | mnist1d                                      | 4,000 signals of length 40, 10 classes (mnist1d)           |
     | a folder of images                           | images; with subfolders, one class each                    |
     | a folder of .wav, .flac, .npy or .npz        | sounds, series, clouds, by the table in `data.signals`     |
@@ -187,6 +190,8 @@ _MADE = {
     "s-curve": generated.s_curve,
     "wine": generated.wine,
     "mnist1d": generated.signals,
+    "penguins": generated.penguins,
+    "solids": solids,
 }
 _SHIPPED = {"digits": _digits, "fashion-mnist": _fashion_mnist}
 _NAMES = (*_SHIPPED, *_MADE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 from obverse.ground.errors import MissingExtra
@@ -22,4 +24,24 @@ def load(module: str, extra: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise MissingExtra(f"This needs {package}, which is not installed: pip install 'obverse[{extra}]'.") from error
+        raise _missing(package, extra) from error
+
+
+def folder(package: str, extra: str) -> Path:
+    """Where the files of an optional package lie; it is not imported.
+
+    Args:     package: its name, such as "palmerpenguins".
+              extra: the extra of obverse that installs it.
+    Raises:   MissingExtra when the package is not installed.
+    Example:
+        >>> folder("json", extra="report").name
+        'json'
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise _missing(package, extra)
+    return Path(spec.origin).parent
+
+
+def _missing(package: str, extra: str) -> MissingExtra:
+    return MissingExtra(f"This needs {package}, which is not installed: pip install 'obverse[{extra}]'.")

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool1d
 
 from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.extras import load
@@ -52,6 +53,27 @@ class Raw(Features, name="raw"):
 
     def __call__(self, x: Tensor) -> Tensor:
         return x
+
+
+class Pairs(Features, name="pairs"):
+    """How far a cloud's points are from each other, in order of size: blind to their order and to turns of the whole.
+
+    Each of 64 numbers is the mean of as many distances, the first of the smallest; metrics are called pairs-....
+
+    Source:   Osada, Funkhouser, Chazelle & Dobkin (2002), "Shape distributions", the measure D2.
+    """
+
+    def see(self, x: Tensor) -> Tensor:
+        require(
+            x.ndim == 3 and x.shape[2] > 1,
+            f"pairs sees clouds (n, coordinates, points), points >= 2; got the shape {tuple(x.shape)}.",
+        )
+        above = torch.ones(x.shape[2], x.shape[2], dtype=torch.bool, device=x.device).triu(1)
+        apart = torch.cdist(x.mT, x.mT, compute_mode="donot_use_mm_for_euclid_dist")[:, above].sort(1).values
+        return adaptive_avg_pool1d(apart[:, None], _PAIRS)[:, 0]
+
+    def title(self, metric: str) -> str:
+        return f"pairs-{_SHORT.get(metric, metric)}"
 
 
 class Fashion(Features, name="fashion"):
@@ -126,6 +148,7 @@ def features_of(asked: str | Features | Callable[[Tensor], Tensor]) -> Features:
     return Called(asked)
 
 
+_PAIRS = 64  # numbers of a cloud: its 8,128 distances of 128 points, smoothed as a histogram's bins would
 _SHORT = {"frechet": "FD", "kid": "KD"}  # FID and KID are the names of Inception's alone
 
 

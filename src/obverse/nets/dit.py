@@ -22,6 +22,8 @@ class DiTArchitecture(Architecture, name="dit"):
               depth: blocks.
               patch: side of a patch, along every axis; sizes it does not divide are padded, and cropped again.
               ratio: width of the inner layer of a block's MLP, in widths.
+              placed: whether cells know where they lie; false for sets in no order, such as clouds of points (with
+                  patch=1), whose answer then moves with them.
     Raises:   InvalidArgument for a number below 1.
     Example:
         >>> DiTArchitecture(width=32, patch=4).build((3, 30, 30)).grid
@@ -34,6 +36,7 @@ class DiTArchitecture(Architecture, name="dit"):
     depth: int = 4
     patch: int = 2
     ratio: int = 4
+    placed: bool = True
 
     def __post_init__(self) -> None:
         self.positive("width", "depth", "patch", "ratio")
@@ -48,7 +51,7 @@ class DiT(nn.Module):
     def __init__(self, architecture: DiTArchitecture, shape: tuple[int, ...], condition: Conditions) -> None:
         super().__init__()
         rank = architecture.spatial(shape)
-        self.shape, self.patch, width = shape, architecture.patch, architecture.width
+        self.shape, self.patch, self.placed, width = shape, architecture.patch, architecture.placed, architecture.width
         self.grid = tuple(-(-size // self.patch) for size in shape[1:])
         inside = shape[0] * self.patch**rank
         self.context = Context(condition, width)
@@ -63,7 +66,8 @@ class DiT(nn.Module):
         check_call(self.shape, x_t, t)
         told = self.context(t, cond)
         h: Tensor = self.first(self._cut(x_t))
-        h = h + positions(self.grid, h.shape[2], h)
+        if self.placed:
+            h = h + positions(self.grid, h.shape[2], h)
         for block in self.blocks:
             h = block(h, told)
         scale, shift = self.film(told.vector)[:, None].chunk(2, 2)

@@ -119,7 +119,8 @@ def pictured(recipe: Recipe, facts: Facts, frames: Sequence[Tensor]) -> list[Ten
 
     Args:     frames: network units, as `shown`; each (N *data).
     """
-    if recipe.points is None or len(facts.shape) != 2 or facts.shape[0] not in (2, 3):
+    cloud = recipe.points is not None or facts.kind == "clouds"
+    if not cloud or len(facts.shape) != 2 or facts.shape[0] not in (2, 3):
         return list(frames)
     return clouds([facts.scaling.undo(x) for x in frames])
 

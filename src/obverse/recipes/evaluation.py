@@ -88,8 +88,8 @@ def evaluate(
               sampling: how; default Sampling().
               count: samples; default as many as are held out, at most 1,000; classes as frequent as in the data.
               metrics, bootstrap: see `metrics.against`.
-              features: what they are measured on, see `metrics.against`; "auto" is "fashion" for grey images of 28 x 28
-                and "raw" for all else.
+              features: what they are measured on, see `metrics.against`; "auto" is "fashion" for grey images of 28 x
+                28, "pairs" for clouds of points, and "raw" for all else.
               watch: called with every step of the sampler.
     Raises:   InvalidArgument when the recipe held nothing out.
     """
@@ -105,11 +105,12 @@ def evaluate(
     x = trained.sample(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
     real, unseen = (look(data, count) for data in (train, held))
+    made, known, new = map(Features.of("pairs" if trained.facts.kind == "clouds" else "raw"), (x, real.x, unseen.x))
     accuracy = accuracy_of_real = None
     if labels is not None and real.label is not None and unseen.label is not None and trained.recipe.conditional:
-        everything = torch.cat([real.x, unseen.x]), torch.cat([real.label, unseen.label])
-        accuracy = nearest_neighbour_accuracy(x, labels, *everything)
-        accuracy_of_real = nearest_neighbour_accuracy(unseen.x, unseen.label, real.x, real.label)
+        everything = torch.cat([known, new]), torch.cat([real.label, unseen.label])
+        accuracy = nearest_neighbour_accuracy(made, labels, *everything)
+        accuracy_of_real = nearest_neighbour_accuracy(new, unseen.label, known, real.label)
     garments = garments_of_real = None
     kinds = _garments(trained.facts)
     if accuracy is not None and labels is not None and unseen.label is not None and kinds is not None:
@@ -124,7 +125,7 @@ def evaluate(
         accuracy_of_real=accuracy_of_real,
         garments=garments,
         garments_of_real=garments_of_real,
-        memorisation=memorisation(x, real.x, unseen.x),
+        memorisation=memorisation(made, known, new),
         steps=sampling.steps if sampling.tableau is None else len(trained.tableau(sampling).rows) - 1,
         calls=trained.calls(sampling),
         seconds=seconds,
@@ -144,8 +145,10 @@ def look(data: Dataset, count: int) -> Batch:
 
 
 def features_for(facts: build.Facts) -> str:
-    """What metrics are measured on unless it is said: a network's features for the images it was made for."""
-    return "fashion" if facts.kind == "images" and tuple(facts.shape) == fashion.SHAPE else "raw"
+    """What metrics are measured on unless it is said: images through a network made for them, clouds by their shape."""
+    if facts.kind == "images" and tuple(facts.shape) == fashion.SHAPE:
+        return "fashion"
+    return "pairs" if facts.kind == "clouds" else "raw"
 
 
 def _garments(facts: build.Facts) -> Tensor | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from obverse.ground.errors import UnknownName
+from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.recipes import Recipe, named, shelf
 
 SHELF = Path(str(files("obverse.recipes").joinpath("shelf")))
@@ -34,3 +34,9 @@ def test_its_file_is_read_as_any_other(name: str) -> None:
 def test_a_name_that_does_not_exist_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="two-moons"):
         named("two-moon")
+
+
+@pytest.mark.parametrize("file", ["mine.toml", "a/folder/config.json"])
+def test_a_file_is_sent_to_the_option_that_reads_files(file: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"--config {file}"):
+        named(file)

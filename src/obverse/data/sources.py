@@ -16,6 +16,7 @@ from obverse.data.dataset import Dataset
 from obverse.data.hub import is_saved, read_saved
 from obverse.data.images import SUFFIXES, read_images
 from obverse.data.listing import ARCHIVES, Archives, Folder
+from obverse.data.oneshots import one_shots
 from obverse.data.rows import Turned
 from obverse.data.scaling import Scaling
 from obverse.data.signals import SERIES, SOUNDS, read_signals
@@ -53,6 +54,7 @@ def load(
     | wine                                         | 178 rows of 13 measurements, 3 classes (scikit-learn)      |
     | penguins                                     | 344 birds of 3 species, words and gaps (palmerpenguins)    |
     | solids                                       | 6,000 clouds of 128 points, on one of six solids           |
+    | one-shots                                    | 78 drums of half a second, 5 classes (sonic-pi-samples)    |
     | mnist1d                                      | 4,000 signals of length 40, 10 classes (mnist1d)           |
     | a folder of images                           | images; with subfolders, one class each                    |
     | a folder of .wav, .flac, .npy or .npz        | sounds, series, clouds, by the table in `data.signals`     |
@@ -193,6 +195,6 @@ _MADE = {
     "penguins": generated.penguins,
     "solids": solids,
 }
-_SHIPPED = {"digits": _digits, "fashion-mnist": _fashion_mnist}
+_SHIPPED = {"digits": _digits, "fashion-mnist": _fashion_mnist, "one-shots": one_shots}
 _NAMES = (*_SHIPPED, *_MADE)
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".arrow": read_arrow, ".feather": read_arrow}

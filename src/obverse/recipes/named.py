@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from obverse.ground.errors import UnknownName
+from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.recipes.recipe import Recipe
 
 
@@ -43,8 +43,10 @@ def shelf() -> Mapping[str, Named]:
 def named(name: str) -> Recipe:
     """The recipe of a name.
 
-    Raises:   UnknownName with the nearest one.
+    Raises:   UnknownName with the nearest one; InvalidArgument for a file, which has an option of its own.
     """
+    if name.endswith((".toml", ".json")):
+        raise InvalidArgument(f"recipe is a name of `obverse list recipe`, got the file {name!r} (--config {name}).")
     if name not in shelf():
         raise UnknownName("recipe", name, shelf())
     return shelf()[name].recipe

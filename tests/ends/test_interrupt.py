@@ -151,24 +151,27 @@ def wait_for(there: Callable[[], bool]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
 @pytest.mark.parametrize(
-    ("who", "name", "code"),
+    ("who", "name", "code", "shards"),
     [
-        ("launcher", "SIGTERM", 143),
-        ("launcher", "SIGINT", 130),
-        ("launcher", "SIGHUP", 129),
-        ("launcher", "SIGKILL", -9),
-        ("second", "SIGTERM", 143),
-        ("first", "SIGINT", 130),
-        ("second", "SIGKILL", 137),
-        ("first", "SIGKILL", 137),
+        ("launcher", "SIGTERM", 143, False),
+        ("launcher", "SIGINT", 130, False),
+        ("launcher", "SIGHUP", 129, False),
+        ("launcher", "SIGKILL", -9, False),
+        ("second", "SIGTERM", 143, False),
+        ("first", "SIGINT", 130, False),
+        ("second", "SIGKILL", 137, False),
+        ("first", "SIGKILL", 137, False),
+        ("launcher", "SIGTERM", 143, True),
+        ("second", "SIGTERM", 143, True),
+        ("second", "SIGKILL", 137, True),
     ],
 )
 def test_a_signal_to_one_of_two_processes_ends_both_and_costs_no_bit(
-    who: str, name: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    who: str, name: str, code: int, shards: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     argv = ["digits", "--net", "unet:width=8", "--batch", "8", "--steps", "30", "--save-every", "5", "--quiet"]
-    argv += ["--sample-every", "10", "--log-every", "1", "--processes", "2"]
+    argv += ["--sample-every", "10", "--log-every", "1", "--processes", "2", *["--shard"][: int(shards)]]
     command = [sys.executable, "-m", "obverse", "train", *argv]
     subprocess.run([*command, "--out", "whole"], check=True, timeout=300)
     process = subprocess.Popen([*command, "--out", "run"], stderr=subprocess.PIPE, text=True)

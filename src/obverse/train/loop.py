@@ -16,11 +16,12 @@ from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import Average
 from obverse.train.interrupt import Listening, Stopped
 from obverse.train.optimizer import Optimizers, optimizers
+from obverse.train.outcome import Outcome
 from obverse.train.protocols import Loss, Objective
 from obverse.train.run import TIMING, Run
 from obverse.train.settings import Training
 from obverse.train.snapshots import snapshot
-from obverse.train.state import Outcome, State
+from obverse.train.state import State
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

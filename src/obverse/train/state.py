@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from obverse.ground import noise
-from obverse.ground.errors import CheckpointError, InvalidArgument, NonFinite
+from obverse.ground.errors import CheckpointError, NonFinite
 from obverse.train import optimizer, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import difference
 from obverse.train.health import Origin, origin
 from obverse.train.memory import blocks, recomputing
 from obverse.train.meter import Meter
+from obverse.train.outcome import Outcome, exchanged
+from obverse.train.parts import in_parts
 from obverse.train.precision import Scaler, computing
 from obverse.train.protocols import Batch, Learns, Loss, Objective
 from obverse.train.settings import Training
@@ -26,25 +27,6 @@ from obverse.train.snapshots import averages
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-class Outcome(NamedTuple):
-    """One step, over all processes.
-
-    Args:     loss, norm: of the whole batch; the norm is that of the gradient.
-              per_sample, logsnr: loss and place on the path of each sample; (batch).
-              heard: the signal that one of the processes has received, or 0.
-              part: mean squared norm of the gradients of the first parts, one in each process; 0 with one part.
-              floor: what the exact model would have lost, where there is one; (batch).
-    """
-
-    loss: float
-    norm: float
-    per_sample: Tensor
-    logsnr: Tensor
-    heard: int
-    part: float
-    floor: Tensor | None
 
 
 class State:
@@ -102,7 +84,11 @@ class State:
             for each in self.optimizers:
                 self.scaler.inner.unscale_(each)
         norm = optimizer.gradient_norm(self.parameters)
-        outcome = self._gather(batch, losses, norm, part, heard)
+        floor = None
+        if self.floor is not None:
+            with torch.no_grad():
+                floor = self.floor(batch, self.step)
+        outcome = exchanged(self.accelerator, losses, norm, part, heard, floor, shards=self.sharded)
         if self.sharded:
             norm = norm.new_tensor(outcome.norm)  # it was that of the shards that are here
         if math.isfinite(outcome.loss) and math.isfinite(outcome.norm):
@@ -167,7 +153,7 @@ class State:
             parameter.grad = None
         if self.sharded:
             shards.agree(self.raw.buffers())  # as DDP does
-        parts = _parts(batch, self.settings.accumulate, self.accelerator.device)
+        parts = in_parts(batch, self.settings.accumulate, self.accelerator.device)
         losses: list[Loss] = []
         first: Tensor | float = 0.0
         with self._seeded(), recomputing(self.blocks):
@@ -183,31 +169,6 @@ class State:
                     scale = len(parts) / self.scaler.inner.get_scale()
                     first = (optimizer.gradient_norm(self.parameters) * scale) ** 2
         return losses, first
-
-    def _gather(self, batch: Batch, losses: list[Loss], norm: Tensor, part: Tensor | float, heard: int) -> Outcome:
-        """Everything that is logged or decided, in one exchange between processes and one copy from the device."""
-        means = [loss.mean.detach() for loss in losses]
-        mean = torch.stack(means).mean() if len(means) > 1 else means[0]
-        columns = [_column(mean, [getattr(loss, name) for loss in losses]) for name in ("per_sample", "logsnr")]
-        if self.floor is not None:
-            with torch.no_grad():
-                columns.append(_column(mean, [self.floor(batch, self.step).per_sample]))
-        count = self.accelerator.num_processes
-        if count == 1 and mean.device.type == "cpu":
-            per_sample, logsnr, *least = columns
-            floor = least[0] if least else None
-            return Outcome(float(mean), float(norm), per_sample, logsnr, heard, float(part), floor)
-        rows = torch.stack(columns, 1)
-        numbers = (mean, norm, part, heard)
-        head = [value.to(mean) if isinstance(value, Tensor) else mean.new_tensor(value) for value in numbers]
-        table = self.accelerator.gather(torch.cat([torch.stack(head), rows.flatten()])).cpu().reshape(count, -1)
-        rows = table[:, 4:].reshape(count, -1, len(columns)).transpose(0, 1).reshape(-1, len(columns))
-        # process r holds rows r, r + processes ...; the gradient is one for all processes, or each holds its shards
-        loss, shared, first = float(table[:, 0].mean()), float(table[0, 1]), float(table[:, 2].mean())
-        if self.sharded:
-            shared, first = float(torch.linalg.vector_norm(table[:, 1])), float(table[:, 2].sum())
-        per_sample, logsnr, *least = rows.unbind(1)
-        return Outcome(loss, shared, per_sample, logsnr, int(table[:, 3].max()), first, least[0] if least else None)
 
     def _apply(self, norm: Tensor, size: float) -> None:
         if size + 1e-6 >= self.settings.clip:  # otherwise torch would multiply by 1
@@ -246,7 +207,7 @@ class State:
         if self.sharded:  # processes go different ways from here
             shards.fill(self.given.to(self.accelerator.device), self.raw.state_dict())
             self.given.train(self.raw.training)
-        for part in _parts(batch, self.settings.accumulate, self.accelerator.device):
+        for part in in_parts(batch, self.settings.accumulate, self.accelerator.device):
             if (found := self._origin(part)) is not None:
                 where = "" if found.row is None else f", row {int(part.rows[found.row])} of the batch"
                 place = f"; the first tensor that is not is {found.what}{where}"
@@ -265,31 +226,3 @@ class State:
                 self.objective(self.given, part, self.step)
 
         return origin(self.given, forward, len(part.x))
-
-
-def _column(like: Tensor, values: list[Tensor]) -> Tensor:
-    """One number for each row of all parts, detached, where and as precise as the loss is."""
-    return torch.cat([value.detach().to(like) for value in values]) if len(values) > 1 else values[0].detach().to(like)
-
-
-def _parts(batch: Batch, count: int, device: torch.device) -> list[Any]:
-    """The batch on its device, in equal parts."""
-    if not is_dataclass(batch) or isinstance(batch, type):
-        raise InvalidArgument(f"A batch is a dataclass with a tensor x, got {type(batch).__name__} (use data.Batch).")
-    if count == 1 and batch.x.device == device:
-        return [batch]
-    size, left = divmod(len(batch.x), count)
-    if left:
-        raise InvalidArgument(f"accumulate divides the batch of a process, got {count} for {len(batch.x)} rows.")
-    slices = [slice(i * size, (i + 1) * size) for i in range(count)]
-    return [
-        replace(batch, **{f.name: _part(getattr(batch, f.name), where, device) for f in fields(batch)})
-        for where in slices
-    ]
-
-
-def _part(value: Any, where: slice, device: torch.device) -> Any:
-    """Some rows of a field, on a device, where it has rows: tensors, and what knows its own parts."""
-    if isinstance(value, Tensor):
-        return value[where].to(device)
-    return value.part(where, device) if hasattr(value, "part") else value

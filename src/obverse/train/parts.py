@@ -1,0 +1,35 @@
+"""A batch in equal parts, whose gradients are added up."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument
+from obverse.train.protocols import Batch
+
+
+def in_parts(batch: Batch, count: int, device: torch.device) -> list[Any]:
+    """The batch on its device, in equal parts."""
+    if not is_dataclass(batch) or isinstance(batch, type):
+        raise InvalidArgument(f"A batch is a dataclass with a tensor x, got {type(batch).__name__} (use data.Batch).")
+    if count == 1 and batch.x.device == device:
+        return [batch]
+    size, left = divmod(len(batch.x), count)
+    if left:
+        raise InvalidArgument(f"accumulate divides the batch of a process, got {count} for {len(batch.x)} rows.")
+    slices = [slice(i * size, (i + 1) * size) for i in range(count)]
+    return [
+        replace(batch, **{f.name: _part(getattr(batch, f.name), where, device) for f in fields(batch)})
+        for where in slices
+    ]
+
+
+def _part(value: Any, where: slice, device: torch.device) -> Any:
+    """Some rows of a field, on a device, where it has rows: tensors, and what knows its own parts."""
+    if isinstance(value, Tensor):
+        return value[where].to(device)
+    return value.part(where, device) if hasattr(value, "part") else value

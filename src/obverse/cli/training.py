@@ -17,6 +17,7 @@ from obverse.recipes import Recipe
 
 if TYPE_CHECKING:
     from obverse.recipes import Fitting
+    from obverse.train.tracking import Tracking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,16 +109,26 @@ def run(options: Train) -> int:
         print(f"obverse train: {fitting.note}", file=sys.stderr)
     if until is not None and until <= fitting.first:
         raise InvalidArgument(f"until is a step beyond {fitting.first}, which {out} has got to; got {until}.")
-    last, loss, pace = fitting.first, 0.0, 0.0
-    tracking = Tracking(fitting.run, options.track if fitting.main else None, first=last, shows=recipe.to_json())
-    with tracking, talk.bar("training", recipe.training.steps) as bar:
-        pictures = Pictures(talk, recipe, fitting, tracking.show)
-        if fitting.first:
-            pictures.missing(fitting.first)
-        bar.done = bar.first = fitting.first
+    tracker = options.track if fitting.main else None
+    with Tracking(fitting.run, tracker, first=fitting.first, shows=recipe.to_json()) as tracking:
+        last, loss = _followed(fitting, recipe, talk, tracking, until)
+    if fitting.main:
+        talk.result(f"trained {out}", {"run": str(out), "steps": last, "loss": loss})
+    return 0
+
+
+def _followed(fitting: Fitting, recipe: Recipe, talk: Talk, tracking: Tracking, until: int | None) -> tuple[int, float]:
+    """Take the steps, with a bar, trackers and pictures; the last one and the trend of the loss there."""
+    first = last = fitting.first
+    loss = pace = 0.0
+    pictures = Pictures(talk, recipe, fitting, tracking.show)
+    with talk.bar("training", recipe.training.steps) as bar:
+        if first:
+            pictures.missing(first)
+        bar.done = bar.first = first
         for step in fitting.steps:
             last = step.step
-            share = max(0.02, 1 / (last - fitting.first))  # a trend to look at, nothing more
+            share = max(0.02, 1 / (last - first))  # a trend to look at, nothing more
             loss, pace = loss + share * (step.loss - loss), pace + share * (step.seconds - pace)
             numbers = {"loss": loss, "samples_per_second": recipe.training.batch / pace}
             bar.to(last, {**numbers, "skipped": step.skipped} if step.skipped else numbers)
@@ -131,9 +142,7 @@ def run(options: Train) -> int:
         fitting.steps.close()
         pictures.missing(last)
         pictures.bind(last)
-    if fitting.main:
-        talk.result(f"trained {out}", {"run": str(out), "steps": last, "loss": loss})
-    return 0
+    return last, loss
 
 
 def main_process() -> bool:

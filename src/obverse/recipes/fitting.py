@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from obverse.train import Progress, Run, shards, train
 from obverse.train.lock import alone
 from obverse.train.processes import here
 from obverse.train.session import read, record, session, warning
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 _JUDGED, _PART, _PRINTED = 2048, 256, 4096  # held-out samples behind a score; at once; samples behind a fingerprint
 
@@ -77,44 +80,52 @@ def fit(
             f"keep_best judges by held-out data, and none is held out (holdout={recipe.holdout}, {len(data)} samples): "
             "try holdout=0.1, or keep_best=0."
         )
+    # what cannot be trained is found before anything is written
     net, objective, settings = build.network(recipe, facts), build.objective(recipe), recipe.training
-    objective.check(build.model(recipe, net))  # what cannot be trained is found before anything is written
+    objective.check(build.model(recipe, net))
     shards.foreseen(settings)
     group = here()
-
     floor = Floor.of(recipe, facts, objective)
     learning = Learning(recipe, net, data, objective, rank=group.process_index, processes=group.num_processes)
-    learning.stream(0)  # refuses a batch that does not divide, before anything is written
+    learning.stream(0)
     each = settings.batch // group.num_processes
     if each % settings.accumulate:
         raise InvalidArgument(f"accumulate divides the batch of a process, got {settings.accumulate} for {each} rows.")
-    config = {"obverse": __version__, "recipe": recipe.to_json(), "data": facts.to_json()}
-    if resume and (begun := _begun(Path(folder))) and (recipe, facts) == (begun.recipe, begun.facts):
-        config = dict(begun.config)  # in the words of the version that began it
     with ExitStack() as stack:
-        with group.main_process_first():
-            run = Run.create(Path(folder), config, resume=resume or not group.is_main_process)
-            if group.is_main_process:
-                stack.enter_context(alone(run.folder))
-                if Run.open(run.folder).config != run.config:
-                    raise InvalidArgument(f"{folder} was begun by another process just now (choose another folder).")
-        start, before, note = run.newest() if resume else None, read(run.folder), ""
+        run = _claimed(Path(folder), recipe, facts, group, resume, stack)
+        start, before = run.newest() if resume else None, read(run.folder)
         best = (before[-1].get("keep_best", 0) if before else 0) if keep_best is None else keep_best
         if best and held is not None:
             run = replace(run, best=best, judge=_judge(recipe, facts, held))
+        first, note = start.step if start else 0, ""
         if group.is_main_process:
             now = session(group.num_processes, group.device.type)
             note = warning(before[-1], now) if start is not None and before else ""
             known = {"data": fingerprint(data), "source": _source(recipe.data), "keep_best": best}
-            record(run.folder, start.step if start else 0, {**now, **known})
+            record(run.folder, first, {**now, **known})
         locked = stack.pop_all()
 
     def steps() -> Generator[Progress, None, None]:
         with locked:
             yield from train(net, learning, learning.stream, settings, run=run, start=start, floor=floor)
 
-    first = start.step if start else 0
     return Fitting(run, net, facts, data, first, group.is_main_process, steps(), note, floor is not None)
+
+
+def _claimed(
+    folder: Path, recipe: Recipe, facts: build.Facts, group: PartialState, resume: bool, stack: ExitStack
+) -> Run:
+    """The run folder of all processes, made or opened and locked by the first of them until the stack is closed."""
+    config: dict[str, Any] = {"obverse": __version__, "recipe": recipe.to_json(), "data": facts.to_json()}
+    if resume and (begun := _begun(folder)) and (recipe, facts) == (begun.recipe, begun.facts):
+        config = dict(begun.config)  # in the words of the version that began it
+    with group.main_process_first():
+        run = Run.create(folder, config, resume=resume or not group.is_main_process)
+        if group.is_main_process:
+            stack.enter_context(alone(run.folder))
+            if Run.open(run.folder).config != run.config:
+                raise InvalidArgument(f"{folder} was begun by another process just now (choose another folder).")
+    return run
 
 
 class _Begun(NamedTuple):

@@ -144,13 +144,9 @@ def sampled(
         >>> run.trajectory.data.shape
         torch.Size([15, 4, 2])
     """
-    _check(shape, dtype, cond, samples)
+    _check(shape, dtype, cond, samples, start)
     method = _method(solver)
     inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
-    if start is not None and tuple(start.shape) != tuple(shape):
-        raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
-    if not isinstance(method, Solver):
-        _alone(method, steps=steps, grid=None if grid == GRID else grid)
 
     def begun(level: Level) -> Tensor:
         if start is not None:
@@ -160,21 +156,21 @@ def sampled(
         return eps * float(exact(level.sigma))
 
     if isinstance(method, Adaptive):
-        _alone(method, watch=watch, record=record or None)
+        _alone(method, steps=steps, grid=_said(grid), watch=watch, record=record or None)
         method = method if eta is None else replace(method, eta=eta)
         first = begun(model.schedule.at(1.0))
         run = method.run(model, first, cond=cond, seed=seed, samples=samples, microbatch=microbatch)
         return Sampled(run.x.to(dtype), Ledger(run.rounds, int(run.calls.max()) * model.passes, run.evaluations), None)
-    model = model if microbatch is None else Microbatched(model, microbatch)
     if isinstance(method, Tableau):
-        _alone(method, eta=eta)
+        _alone(method, steps=steps, grid=_said(grid), eta=eta)
         table = method
     else:
         levels = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
         table = _tableau(with_eta(method, eta), model.schedule, levels)
     if start is None and float(table.levels[0].theta) < float(table.levels[-1].theta):
         raise InvalidArgument("This run goes from data to noise: give the data to start from, start=x.")
-    x, trajectory = _run(table, model, begun(table.levels[0]), cond, seed, samples, watch, record)
+    asked = model if microbatch is None else Microbatched(model, microbatch)
+    x, trajectory = _run(table, asked, begun(table.levels[0]), cond, seed, samples, watch, record)
     calls = table.calls * model.passes
     return Sampled(x.to(dtype), Ledger(table.calls, calls, calls * len(x)), trajectory)
 
@@ -193,6 +189,11 @@ def _alone(method: Adaptive | Tableau, **said: object) -> None:
         what = "An adaptive solver chooses its own steps" if isinstance(method, Adaptive) else "A tableau is complete"
         more = "; `adaptive` has watch and dense" if isinstance(method, Adaptive) else ""
         raise InvalidArgument(f"{what}: leave {' and '.join(much)} out{more}.")
+
+
+def _said(grid: Grid | str) -> Grid | str | None:
+    """The grid, if one was asked for."""
+    return None if grid == GRID else grid
 
 
 def _run(
@@ -229,13 +230,17 @@ def _tableau(solver: Solver, schedule: Schedule, grid: Grid) -> Tableau:
     return solver.tableau(schedule, grid)
 
 
-def _check(shape: Sequence[int], dtype: torch.dtype, cond: Cond, samples: Sequence[int] | None) -> None:
+def _check(
+    shape: Sequence[int], dtype: torch.dtype, cond: Cond, samples: Sequence[int] | None, start: Tensor | None
+) -> None:
     if len(shape) < 2 or min(shape) < 1:
         raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {tuple(shape)} (vectors: (64, 2)).")
     if not dtype.is_floating_point:
         raise InvalidArgument(f"dtype is a floating-point type, got {dtype} (torch.float32).")
     if samples is not None and len(samples) != shape[0]:
         raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {len(samples)}.")
+    if start is not None and tuple(start.shape) != tuple(shape):
+        raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
     check_rows(cond, shape[0])
 
 

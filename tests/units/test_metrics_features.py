@@ -19,6 +19,8 @@ from obverse.data.sources import FASHION_MNIST
 from obverse.ground.errors import InvalidArgument, MissingExtra, UnknownName
 from obverse.ground.noise import normal, permutation
 from obverse.metrics import Called, Features, Frechet, Metric, against, class_accuracy, fashion, features, frechet
+from obverse.recipes.build import Facts
+from obverse.recipes.evaluation import features_for
 
 there = pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
 
@@ -89,6 +91,7 @@ def test_names_say_what_was_measured_and_only_inceptions_are_fid_and_kid() -> No
     assert titles == {
         "raw": ["frechet", "kid", "recall:k=5", "energy"],
         "pairs": ["pairs-FD", "pairs-KD", "pairs-recall:k=5", "pairs-energy"],
+        "spectra": ["spectra-FD", "spectra-KD", "spectra-recall:k=5", "spectra-energy"],
         "fashion": ["F-FD", "F-KD", "F-recall:k=5", "F-energy"],
         "inception": ["FID", "KID", "Inception-recall:k=5", "Inception-energy"],
     }
@@ -131,6 +134,72 @@ def test_pairs_are_blind_to_order_and_pose_and_see_size() -> None:
 def test_pairs_of_a_single_point_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="points >= 2"):
         features.Pairs().see(draw(4, 3, 1))
+
+
+# --- sounds
+
+OCTAVES = 512  # values in a window of spectra, whose bin k is the tone of k periods in it
+
+
+def tone(periods: float, length: int = 4096, size: float = 1.0) -> Tensor:
+    """A tone of so many periods in 512 values; (1, 1, length)."""
+    return (size * torch.sin(2 * math.pi * periods / OCTAVES * torch.arange(length) + 0.4))[None, None]
+
+
+def bands(x: Tensor) -> Tensor:
+    """What spectra see, by span and band; (n, 4, 15)."""
+    return features.Spectra().see(x).reshape(len(x), 4, 15)
+
+
+def test_spectra_are_blind_to_polarity_and_to_the_order_of_channels() -> None:
+    x = draw(5, 2, 3000)
+    seen = features.Spectra().see(x)
+    assert seen.shape == (5, 60)
+    assert torch.equal(features.Spectra().see(-x), seen)
+    assert torch.allclose(features.Spectra().see(x * torch.tensor([[1.0], [-1]])), seen, atol=1e-4)
+    assert torch.allclose(features.Spectra().see(x.flip(1)), seen, atol=1e-4)
+
+
+def test_a_pure_tone_lands_in_its_half_octave_at_all_times() -> None:
+    lowest = [0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192]  # periods in 512 values
+    for band, periods in [(k, lowest[k]) for k in range(3, 15)] + [(14, 250), (13, 180), (11, 90)]:
+        assert (bands(tone(periods)).argmax(2) == band).all()
+
+
+def test_ten_times_as_loud_is_twenty_decibels_more_in_every_band_that_is_heard() -> None:
+    x = draw(3, 1, 4096)
+    assert torch.allclose(bands(10 * x) - bands(x), torch.tensor(20.0), atol=0.1)
+
+
+def test_white_noise_of_deviation_one_is_at_no_decibels_and_silence_at_the_floor() -> None:
+    seen = bands(draw(400, 1, 8192))
+    power = (10 ** (seen / 10)).mean(0)
+    assert (power[1:3] - 1).abs().max() < 0.1  # the ends of a sound fill half a window
+    silent = bands(torch.zeros(2, 1, 4096))
+    assert silent.unique().numel() == 1 and float(silent.max()) == pytest.approx(-30, abs=0.01)
+
+
+def test_spectra_tell_when_a_sound_was_and_not_by_how_little_it_moved() -> None:
+    hit = torch.zeros(1, 1, 4096)
+    hit[..., :200] = draw(1, 1, 200) * 3
+    later, moved = hit.roll(2048, -1), hit.roll(10, -1)
+    whole = features.Spectra().see
+    assert bands(hit)[0].mean(1).argmax() == 0 and bands(later)[0].mean(1).argmax() == 2
+    assert (whole(moved) - whole(hit)).norm() < 0.05 * (whole(later) - whole(hit)).norm()
+    assert (moved - hit).norm() > 0.5 * (later - hit).norm()
+
+
+def test_spectra_take_sounds_of_any_length_and_nothing_else() -> None:
+    for length in (1, 7, 64, 511, 513):
+        seen = features.Spectra().see(draw(2, 1, length))
+        assert seen.shape == (2, 60) and seen.isfinite().all()
+    with pytest.raises(InvalidArgument, match=r"\(n, channels, length\).*got the shape \(4, 9\)"):
+        features.Spectra().see(draw(4, 9))
+
+
+def test_sounds_are_measured_by_their_spectra_and_other_signals_as_they_are() -> None:
+    asked = [Facts.of(Dataset("some", draw(4, 1, 9), kind="arrays", rate=rate)) for rate in (8000, 0)]
+    assert [features_for(facts) for facts in asked] == ["spectra", "raw"]
 
 
 # --- Inception

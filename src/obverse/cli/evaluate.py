@@ -22,8 +22,8 @@ class Evaluate(Talk, Sampling):
         checkpoint: newest, best (by the loss on held-out data, of a run with --keep-best) or a step.
         count: samples; default as many as are held out, at most 1,000.
         metrics: names or specs (obverse list metric); default frechet mmd sliced-w2 energy.
-        features: what they are measured on: raw, fashion (28 x 28 grey), pairs (clouds) or inception (FID); auto
-            chooses one of the first three by the data.
+        features: what they are measured on: raw, fashion (28 x 28 grey), pairs (clouds), spectra (sounds) or
+            inception (FID); auto chooses one of the first four by the data.
         bootstrap: resamplings behind each interval.
         dry_run: say what would be done, and stop.
     """

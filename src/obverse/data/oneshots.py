@@ -9,8 +9,8 @@
 | level                | the largest value is 0.5, which leaves room for samples to be louder                       |
 | classes              | the name's beginning; those of fewer than 8 sounds are "other"                             |
 
-The 78 sounds of version 3.2 are far too few to learn what percussion is: a network soon knows them by heart. They are
-not multiplied, because changed copies of one sound would lie on both sides of the split into training and held-out data.
+There are 78: enough to see a model of sounds work, far too few to learn what percussion is. They are not multiplied,
+because changed copies of one sound would lie on both sides of the split into training and held-out data.
 """
 
 from __future__ import annotations
@@ -91,4 +91,4 @@ def _fitted(sound: Sound) -> Sound:
     short = np.pad(sound[:LENGTH], (0, max(0, LENGTH - len(sound))))
     if len(sound) > LENGTH:
         short[-_FADE:] *= np.linspace(1, 0, _FADE)
-    return _LEVEL / np.abs(short).max() * short
+    return short * (_LEVEL / float(np.abs(short).max()))

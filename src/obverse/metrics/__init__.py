@@ -3,7 +3,7 @@
 from obverse.metrics.compare import Measured, against
 from obverse.metrics.distances import energy_distance, frechet, kid, mmd
 from obverse.metrics.fashion import FashionNetwork, class_accuracy
-from obverse.metrics.features import Called, Fashion, Features, Inception, Pairs, Raw
+from obverse.metrics.features import Called, Fashion, Features, Inception, Pairs, Raw, Spectra
 from obverse.metrics.manifold import coverage, density, precision, recall
 from obverse.metrics.metric import KID, MMD, W2, Coverage, Density, Energy, Frechet, Metric, Precision, Recall, SlicedW2
 from obverse.metrics.neighbours import Nearest, memorisation, nearest, nearest_neighbour_accuracy, novelty
@@ -32,6 +32,7 @@ __all__ = [
     "Raw",
     "Recall",
     "SlicedW2",
+    "Spectra",
     "against",
     "class_accuracy",
     "coverage",

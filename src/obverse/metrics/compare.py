@@ -87,7 +87,8 @@ def against(
               train: more real data, for the floor alone; without it half of held_out sets n.
               metrics: names, specs or members of the family `metric`.
               features: what metrics that name none are measured on: "raw", "fashion" (28 x 28 grey images),
-                "pairs" (clouds of points), "inception" (FID and KID proper), or any function of a batch.
+                "pairs" (clouds of points), "spectra" (sounds), "inception" (FID and KID proper), or any function of a
+                batch.
               bootstrap: halves of both sides for the interval, drawn without replacement; at least 2.
               seed: of every choice of rows.
     Returns:  one Measured for each metric, in order.

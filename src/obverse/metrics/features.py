@@ -1,4 +1,4 @@
-"""What distances between images are measured on: the numbers themselves, or what a network makes of them."""
+"""What distances between samples are measured on: the numbers themselves, or what a map or a network makes of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -74,6 +75,31 @@ class Pairs(Features, name="pairs"):
 
     def title(self, metric: str) -> str:
         return f"pairs-{_SHORT.get(metric, metric)}"
+
+
+class Spectra(Features, name="spectra"):
+    """How loud a sound is in 15 half octaves and in each quarter of its time, in decibels: blind to polarity and phase.
+
+    The powers of windows of 512 values are averaged over time and band, so that white noise of deviation 1 is at 0 dB;
+    silence is at -30 dB. The lowest band ends at 1/128 of the highest frequency. Metrics are called spectra-....
+
+    Source:   Welch (1967), "The use of fast Fourier transform for the estimation of power spectra".
+    """
+
+    def see(self, x: Tensor) -> Tensor:
+        require(x.ndim == 3, f"spectra see sounds (n, channels, length); got the shape {tuple(x.shape)}.")
+        window = torch.hann_window(_WINDOW, device=x.device, dtype=x.dtype)
+        seen = torch.stft(
+            x.flatten(0, 1), _WINDOW, _WINDOW // 4, window=window, pad_mode="constant", return_complex=True
+        )
+        power = seen.abs().square() / window.square().sum()
+        spans = adaptive_avg_pool1d(power, _SPANS)
+        by_time = spans.reshape(len(x), -1, *spans.shape[1:]).mean(1)  # channels averaged; (n, bins, spans)
+        means = [by_time[:, low:high].mean(1) for low, high in pairwise(_EDGES)]
+        return 10 * (torch.stack(means, 2) + _SILENCE).log10().flatten(1)
+
+    def title(self, metric: str) -> str:
+        return f"spectra-{_SHORT.get(metric, metric)}"
 
 
 class Fashion(Features, name="fashion"):
@@ -149,6 +175,10 @@ def features_of(asked: str | Features | Callable[[Tensor], Tensor]) -> Features:
 
 
 _PAIRS = 64  # numbers of a cloud: its 8,128 distances of 128 points, smoothed as a histogram's bins would
+_WINDOW = 512  # values: 64 ms at 8,000 a second, bins of 16 Hz
+_SPANS = 4  # of a sound, averaged over: when it was, but not to the value
+_EDGES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, _WINDOW // 2 + 1)  # bins at which bands begin
+_SILENCE = 1e-3  # power that is always there: 30 dB below a data set's mean, some 60 below a drum's first blow
 _SHORT = {"frechet": "FD", "kid": "KD"}  # FID and KID are the names of Inception's alone
 
 

@@ -89,7 +89,7 @@ def evaluate(
               count: samples; default as many as are held out, at most 1,000; classes as frequent as in the data.
               metrics, bootstrap: see `metrics.against`.
               features: what they are measured on, see `metrics.against`; "auto" is "fashion" for grey images of 28 x
-                28, "pairs" for clouds of points, and "raw" for all else.
+                28, "pairs" for clouds of points, "spectra" for sounds, and "raw" for all else.
               watch: called with every step of the sampler.
     Raises:   InvalidArgument when the recipe held nothing out.
     """
@@ -145,10 +145,10 @@ def look(data: Dataset, count: int) -> Batch:
 
 
 def features_for(facts: build.Facts) -> str:
-    """What metrics are measured on unless it is said: images through a network made for them, clouds by their shape."""
+    """What metrics are measured on unless it is said: garments by a network, clouds by shape, sounds by spectrum."""
     if facts.kind == "images" and tuple(facts.shape) == fashion.SHAPE:
         return "fashion"
-    return "pairs" if facts.kind == "clouds" else "raw"
+    return "pairs" if facts.kind == "clouds" else "spectra" if facts.rate else "raw"
 
 
 def _garments(facts: build.Facts) -> Tensor | None:

@@ -65,9 +65,9 @@ def test_a_long_run_holds_no_more_than_a_short_one(solver: str) -> None:
 
 
 def test_a_run_holds_as_little_as_its_method_needs() -> None:
-    """In flow on the linear path: the state, and outputs and draws until their last use."""
-    held = {name: table_of(name).on_face("flow").program.slots for name in ("euler", "sde", "dpmpp-2m", "heun")}
-    assert held == {"euler": 1, "sde": 3, "dpmpp-2m": 4, "heun": 3}
+    """In flow on the linear path: the states before and after a step, and outputs and draws until their last use."""
+    held = {name: table_of(name).on_face("flow").program.held for name in ("euler", "sde", "dpmpp-2m", "heun")}
+    assert held == {"euler": 2, "sde": 3, "dpmpp-2m": 5, "heun": 4}
 
 
 def test_gradients_pass_through_a_run() -> None:

@@ -25,6 +25,7 @@ Names = Tensor | Sequence[int] | None  # of samples, default the first ones
 MODES = 48  # cosines that all grids share
 FINE = 2.0**20  # denominator of Q: with draws below 8 in units of 2^-16, sums of 2^13 terms are exact
 BLOCK = 2**18  # normals made at once: 1 MiB of float32
+WORK = 48  # bytes that making one of them takes in passing
 
 
 def draws(
@@ -49,6 +50,21 @@ def draws(
     of_path, of_own = (None, None) if scales is None else (scales[yes], scales[~yes])
     path, own = _path(mixing, of_path, like, seed, samples), _own(len(on) - sum(on), of_own, like, seed, samples)
     return (next(path) if here else next(own) for here in on)
+
+
+def held(spans: Sequence[Span], numbers: int) -> int:
+    """The bytes that the draws of a run take at most, those that are handed on apart.
+
+    Args:     spans: as of `draws`.
+              numbers: of a state, batch included.
+    """
+    on, mixing = _laid(tuple(spans))
+    if not spans:
+        return 0
+    step = max(1, min(_together(numbers), len(spans)))  # made at once
+    shared = mixing.shape[1] * numbers * 4
+    own = max(4, step) * numbers * 4 if len(mixing) > MODES or not all(on) else 0
+    return shared + own + step * numbers * (8 + 8) + WORK * min(BLOCK, max(4, len(spans)) * numbers)
 
 
 @lru_cache(maxsize=64)
@@ -81,14 +97,16 @@ def _path(
         return
     mixing = mixing.to(like.device)
     shared = _gathered(mixing.shape[1], mixing.shape[1], like, samples, partial(_shared, mixing, like, seed))
-    step = _together(like)
-    rest = _blocks("rest", count, like, seed, samples) if count > MODES else iter(())
-    more = (part for block in rest for part in torch.split(block, step))
+    step = _together(like.numel())
+    more = _rows("rest", count, like, seed, samples) if count > MODES else iter(())
     for weights, steps in _parts(mixing, step):
         rows = _product(weights, shared)
         if count > MODES:
             rows += next(more)
-        yield from _scaled(rows, scales, steps.start).to(like.dtype).reshape(-1, *like.shape).unbind()
+        made = _scaled(rows, scales, steps.start).to(like.dtype).reshape(-1, *like.shape).unbind()
+        del rows
+        yield from made
+        del made
 
 
 def _shared(mixing: Tensor, like: Tensor, seed: int, who: Names, rows: int) -> Tensor:
@@ -110,10 +128,12 @@ def _parts(rows: Tensor, size: int) -> Iterator[tuple[Tensor, range]]:
 
 def _own(count: int, scales: Tensor | None, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
     first = 0
-    for block in _blocks("solver", count, like, seed, samples):
-        for rows in torch.split(block, _together(like)):
-            yield from _scaled(rows.double(), scales, first).to(like.dtype).reshape(-1, *like.shape).unbind()
-            first += len(rows)
+    for rows in _rows("solver", count, like, seed, samples):
+        made = _scaled(rows.double(), scales, first).to(like.dtype).reshape(-1, *like.shape).unbind()
+        first += len(rows)
+        del rows  # what is not needed any more makes room for the next
+        yield from made
+        del made
 
 
 def _scaled(rows: Tensor, scales: Tensor | None, first: int) -> Tensor:
@@ -125,8 +145,13 @@ def _scaled(rows: Tensor, scales: Tensor | None, first: int) -> Tensor:
 
 def _product(weights: Tensor, draws: Tensor) -> Tensor:
     """In float64, where it is exact, some columns at a time, so that no second copy of the draws is held."""
-    parts = torch.split(draws, max(1, BLOCK // len(draws)), dim=1)
-    return torch.cat([weights @ part.double() for part in parts], 1) if len(parts) > 1 else weights @ draws.double()
+    few = max(1, BLOCK // len(draws))
+    if draws.shape[1] <= few:
+        return weights @ draws.double()
+    made = weights.new_empty(len(weights), draws.shape[1])
+    for part, where in zip(torch.split(draws, few, dim=1), torch.split(made, few, dim=1), strict=True):
+        where.copy_(weights @ part.double())
+    return made
 
 
 def modes(spans: Sequence[tuple[float, float]]) -> Tensor:
@@ -144,24 +169,26 @@ def modes(spans: Sequence[tuple[float, float]]) -> Tensor:
     return mixing
 
 
-def _together(like: Tensor) -> int:
+def _together(numbers: int) -> int:
     """How many steps are made at once: as many as fit into a block, in fours where four do."""
-    fit = BLOCK // like.numel()
+    fit = BLOCK // numbers
     return fit // 4 * 4 if fit >= 4 else 1
 
 
-def _blocks(purpose: str, count: int, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
-    """Draws in order, four steps or more at a time, few rows at a time; float32 (steps, numbers of the batch)."""
+def _rows(purpose: str, count: int, like: Tensor, seed: int, samples: Sequence[int] | None) -> Iterator[Tensor]:
+    """Draws in order, some steps at a time; float32 (steps, numbers of the batch). Four at least are made at once."""
 
     def made(steps: range, who: Names, rows: int) -> Tensor:
         shape = (rows, *like.shape[1:])
         drawn = noise.grained(shape, seed=seed, purpose=purpose, steps=steps, samples=who, device=like.device)
         return drawn.flatten(1)
 
-    size = max(4, _together(like))
+    size = max(4, _together(like.numel()))
     for first in range(0, count, size):
         steps = range(first, min(first + size, count))
-        yield _gathered(len(steps), len(steps), like, samples, partial(made, steps))
+        block = _gathered(len(steps), len(steps), like, samples, partial(made, steps))
+        yield from torch.split(block, _together(like.numel()))
+        del block  # before the next one is made
 
 
 def _gathered(

@@ -25,7 +25,7 @@ class Register(NamedTuple):
 
 
 Row = Mapping[Register, float]
-UNUSED, PASSED = -1, -2  # where an output goes that nothing needs, or that only the next state does
+UNUSED = -1  # where an output goes that nothing needs
 KEPT = 2**16  # numbers that a table may hold between two runs: larger states hide what making room for them costs
 ROUNDING = 2.0**-50  # of a coefficient that is 1 in exact arithmetic
 
@@ -34,15 +34,13 @@ class Group(NamedTuple):
     """The states from one call to the next, and the call made at the last of them.
 
     states: which. draws: slots that draws are put into first. weights: (states, slots). kept: (place in the group,
-    slot) put in after. nudge: instead of all these, (slot, b): what is in the slot, plus b times the output just made,
-    is the new state. call: which call follows, None at the end. output: the slot of what it says.
+    slot) put in after. call: which call follows, None at the end. output: the slot of what it says.
     """
 
     states: range
     draws: tuple[int, ...] = ()
     weights: tuple[Any, ...] = ()
     kept: tuple[tuple[int, int], ...] = ()
-    nudge: tuple[int, float] | None = None
     call: int | None = None
     output: int = UNUSED
 
@@ -60,8 +58,8 @@ class Program:
     """A table, ready for the loop.
 
     slots: what a run holds besides the states being made, `width` of them at most. draws: in the order of their use.
-    chain: where the latest state is all there is to keep, the same again without slots: a link for each group but the
-    first.
+    chain: where the latest state is all there is to keep, the same again without slots, which is how it is run: a link
+    for each group but the first.
     """
 
     slots: int
@@ -69,6 +67,11 @@ class Program:
     draws: tuple[int, ...]
     groups: tuple[Group, ...]
     chain: tuple[Link, ...] | None = None
+
+    @property
+    def held(self) -> int:
+        """How many tensors like a state a run keeps at most: of a chain, the last two states and a draw."""
+        return self.slots + self.width if self.chain is None else 2 + bool(self.draws)
 
     @cached_property
     def scales(self) -> Tensor | None:
@@ -105,23 +108,17 @@ def compiled(rows: Sequence[Row], reads: Sequence[int]) -> Program:
     last = {key: g for g, group in enumerate(needs) for row in group for key in row}
     call_of = {state: j for j, state in enumerate(reads)}
     calls = [call_of.get(states[-1]) for states in spans]
-    nudges = [None, *(_nudge(needs[g], calls[g - 1], last, g) for g in range(1, len(spans)))]
     slots, drawn, groups = _Slots(), list[int](), list[Group]()
-    for g, (states, need, nudge, call) in enumerate(zip(spans, needs, nudges, calls, strict=True)):
-        if nudge is not None:
-            group = Group(states, nudge=(slots.pass_on(nudge[0], Register("e", states[0])), nudge[1]), call=call)
-        else:
-            fresh = sorted({key for row in need for key in row if key.kind == "xi" and key not in slots.of})
-            drawn += [key.place for key in fresh]
-            draws = tuple(slots.take(key) for key in fresh)
-            weights = tuple({slots.of[key]: number for key, number in row.items()} for row in need)
-            slots.free(key for key in list(slots.of) if last.get(key, g) <= g)
-            born = ((i, Register("e", n)) for i, n in enumerate(states))
-            kept = tuple((i, slots.take(key)) for i, key in born if last.get(key, -1) > g)
-            group = Group(states, draws, weights, kept, call=call)
-        if call is not None and (key := Register("o", call)) in last:
-            group = group._replace(output=PASSED if nudges[g + 1] else slots.take(key))
-        groups.append(group)
+    for g, (states, need, call) in enumerate(zip(spans, needs, calls, strict=True)):
+        fresh = sorted({key for row in need for key in row if key.kind == "xi" and key not in slots.of})
+        drawn += [key.place for key in fresh]
+        draws = tuple(slots.take(key) for key in fresh)
+        weights = tuple({slots.of[key]: number for key, number in row.items()} for row in need)
+        slots.free(key for key in list(slots.of) if last.get(key, g) <= g)
+        born = ((i, Register("e", n)) for i, n in enumerate(states))
+        kept = tuple((i, slots.take(key)) for i, key in born if last.get(key, -1) > g)
+        known = call is not None and (key := Register("o", call)) in last
+        groups.append(Group(states, draws, weights, kept, call, slots.take(key) if known else UNUSED))
     return Program(slots.count, max(map(len, spans)), tuple(drawn), tuple(groups), _chain(rows, reads))
 
 
@@ -139,16 +136,6 @@ def _chain(rows: Sequence[Row], reads: Sequence[int]) -> tuple[Link, ...] | None
     return tuple(links)
 
 
-def _nudge(need: Sequence[Row], call: int | None, last: Row, g: int) -> tuple[Register, float] | None:
-    """The one state before and the multiple of the output just made, where a group is no more than that."""
-    output = Register("o", -1 if call is None else call)
-    if len(need) != 1 or len(need[0]) != 2 or output not in need[0] or last[output] != g:
-        return None
-    (state,) = need[0].keys() - {output}
-    alone = state.kind == "e" and last[state] == g and abs(need[0][state] - 1) <= ROUNDING
-    return (state, need[0][output]) if alone else None
-
-
 class _Slots:
     """Places in memory, taken, passed on and freed."""
 
@@ -163,10 +150,6 @@ class _Slots:
             self.count += 1
         self.of[key] = self._free.pop()
         return self.of[key]
-
-    def pass_on(self, old: Register, new: Register) -> int:
-        self.of[new] = self.of.pop(old)
-        return self.of[new]
 
     def free(self, keys: Iterable[Register]) -> None:
         self._free.extend(self.of.pop(key) for key in keys)
@@ -194,7 +177,7 @@ class Memory(ABC):
 
     @abstractmethod
     def put(self, slot: int, value: Tensor) -> None:
-        """Keep a value in a slot; UNUSED and PASSED are no slots."""
+        """Keep a value in a slot; UNUSED is none."""
 
     @abstractmethod
     def states(self, number: int) -> Sequence[Tensor]:
@@ -222,8 +205,7 @@ class Matrix(Memory):
         self._slots = held.unbind()
         made = self._slots[program.slots :]
         self._new = [(new[:count], made[:count]) for count in range(program.width + 1)]
-        self._groups, self._weights = program.groups, program.weights(like.dtype)
-        self._passed = like
+        self._weights = program.weights(like.dtype)
 
     @classmethod
     def taken(cls, program: Program, like: Tensor) -> Matrix:
@@ -241,16 +223,11 @@ class Matrix(Memory):
             program.left[self._slots[0].shape, self._rows.dtype] = self
 
     def put(self, slot: int, value: Tensor) -> None:
-        if slot >= 0:
+        if slot != UNUSED:
             self._slots[slot].copy_(value)
-        else:
-            self._passed = value
 
     def states(self, number: int) -> Sequence[Tensor]:
-        _, _, weights, _, nudge, _, _ = self._groups[number]
-        if nudge:
-            return [self._slots[nudge[0]].add_(self._passed, alpha=nudge[1])]
-        new, made = self._new[len(weights)]
+        new, made = self._new[len(self._weights[number])]
         torch.mm(self._weights[number], self._rows, out=new)
         return made
 
@@ -269,12 +246,7 @@ class Loose(Memory):
         self._slots[slot] = value
 
     def states(self, number: int) -> Sequence[Tensor]:
-        group = self._groups[number]
-        if group.nudge:
-            slot, by = group.nudge
-            self._slots[slot] = self._slots[slot].add(self._slots[PASSED], alpha=by)
-            return [self._slots[slot]]
-        return [self._combined(row) for row in group.weights]
+        return [self._combined(row) for row in self._groups[number].weights]
 
     def own(self, x_t: Tensor) -> Tensor:
         return x_t

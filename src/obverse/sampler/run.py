@@ -161,7 +161,7 @@ def _loop(
 ) -> Iterator[Turn]:
     """The loop where registers have places: draws, states, call."""
     output = None
-    for number, (_, drawn, _, kept, _, call, into) in enumerate(program.groups):
+    for number, (_, drawn, _, kept, call, into) in enumerate(program.groups):
         for slot in drawn:
             memory.put(slot, next(draws))
         states = memory.states(number) if number else [start]

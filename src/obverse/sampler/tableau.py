@@ -22,7 +22,8 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.path import Level, Prediction, Schedule, V, coefficients
-from obverse.sampler.brownian import MODES, Span
+from obverse.sampler import brownian
+from obverse.sampler.brownian import Span
 from obverse.sampler.program import ROUNDING, Program, Register, Row, compiled
 
 FORMAT = 2  # of the JSON file
@@ -109,10 +110,9 @@ class Tableau:
         Args:     shape: of the states; (batch *data).
                   dtype: of the states.
         """
-        path = min(MODES, sum(span is not None for span in self.spans)) * 4  # kept in float32
-        program = self.program
-        at_work = program.slots + program.width + 2  # an output, and a product on its way into a state
-        return math.prod(shape) * (at_work * dtype.itemsize + path) + 8 * self.calls * shape[0]  # times
+        numbers = math.prod(shape)
+        at_work = self.program.held + 2  # the last outputs, or one and a product on its way into a state
+        return numbers * at_work * dtype.itemsize + brownian.held(self.spans, numbers) + 8 * self.calls * shape[0]
 
     @cached_property
     def _faces(self) -> dict[Prediction, Tableau]:

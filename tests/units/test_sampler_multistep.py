@@ -263,8 +263,18 @@ def test_scales_stop_where_a_schedule_keeps_noise() -> None:
     assert float(few.nsr[-2]) > 0.002 and float(many.nsr[-2]) == pytest.approx(0.002)
 
 
+@pytest.mark.parametrize("power", [1.0, 1.4, 2.0])
+def test_steps_of_scales_shrink_towards_the_clean_end_as_the_power_says(power: float) -> None:
+    """The last noise level falls by 2^power when steps double; the ends stay where they are."""
+    one, two = (ob.Scales(steps, 0.3, 3.0, power=power).levels(Linear()).nsr for steps in (2000, 4000))
+    assert float(one[-2] / two[-2]) == pytest.approx(2**power, rel=1e-2)
+    assert math.isinf(float(one[0])) and float(one[-1]) == 0.0
+
+
 def test_scales_out_of_order_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="fine < coarse"):
         ob.Scales(fine=3.0, coarse=1.0)
     with pytest.raises(InvalidArgument, match="start"):
         ob.Scales(start=0.0)
+    with pytest.raises(InvalidArgument, match="power"):
+        ob.Scales(power=0.0)

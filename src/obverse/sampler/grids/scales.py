@@ -17,33 +17,39 @@ from obverse.sampler.grids.grid import Grid, at_nsr
 class Scales(Grid, name="scales"):
     """Even in log(nsr) between two scales of the data and sparse beyond them, with both ends exactly reached.
 
-    w = log((nsr + fine) / fine · coarse / (nsr + coarse)) / log(coarse / fine) falls evenly from 1 (nsr infinite) to 0.
+    w = log((nsr + fine) / fine · coarse / (nsr + coarse)) / log(coarse / fine) falls from 1 (nsr infinite) to 0, and
+    its root w^(1/power) does so evenly.
     In units of the data's spread, modes are told apart at noise up to the distance between them (coarse: in many
     dimensions it is large) and filled in down to the finest detail that matters (fine). Few steps had better be wide.
 
     Args:     steps: intervals; the last goes straight to the clean end.
-              fine: the smaller scale; none: 0.1 below 6 steps, 0.15 from 6.
-              coarse: the larger one; none: 36 / steps within 2 and 6. Both rules come from a search over random
-                  mixtures in 2 to 64 dimensions, together with `thrifty` (docs/log.md).
+              fine: the smaller scale; none: (steps - 4) / 10 within 0.1 and 0.4.
+              coarse: the larger one; none: (18 / steps)² within 2 and 8.
               start: the time it begins at.
+              power: how much steps shrink towards the clean end; none: 0.6 + steps / 9 up to 1.3 on the two scales of
+                  these rules, 1 on others. The rules come from a search over random mixtures in 1 to 100 dimensions,
+                  together with `thrifty` (docs/log.md).
     """
 
     steps: int = 20
     fine: float | None = None
     coarse: float | None = None
     start: float = 1.0
+    power: float | None = None
 
     def __post_init__(self) -> None:
-        fine, coarse = self.reach
+        fine, coarse, power = self.reach
         require(0 < fine < coarse, f"scales: 0 < fine < coarse, got fine={fine:g}, coarse={coarse:g}.")
+        require(power > 0, f"scales: power > 0, got {power:g} (1 is even, more is finer at the clean end).")
         require(0 < self.start <= 1, f"scales: 0 < start <= 1, got {self.start} (1 is pure noise).")
 
     @property
-    def reach(self) -> tuple[float, float]:
-        """The two scales in force."""
-        fine = (0.1 if self.steps < 6 else 0.15) if self.fine is None else self.fine
-        coarse = min(max(36 / max(self.steps, 1), 2.0), 6.0) if self.coarse is None else self.coarse
-        return fine, coarse
+    def reach(self) -> tuple[float, float, float]:
+        """The two scales and the power in force."""
+        fine = min(max((self.steps - 4) / 10, 0.1), 0.4) if self.fine is None else self.fine
+        coarse = min(max((18 / max(self.steps, 1)) ** 2, 2.0), 8.0) if self.coarse is None else self.coarse
+        ruled = min(0.6 + max(self.steps, 4) / 9, 1.3) if self.fine is None and self.coarse is None else 1.0
+        return fine, coarse, ruled if self.power is None else self.power
 
     def calls(self, schedule: Schedule) -> Level:
         first, least = (self._place(exact(schedule.at(t).nsr)) for t in (self.start, 0.0))
@@ -53,11 +59,11 @@ class Scales(Grid, name="scales"):
         return at_nsr(schedule, self._nsr(first * (1 - share)))
 
     def _place(self, nsr: Tensor) -> Tensor:
-        fine, coarse = self.reach
+        fine, coarse, power = self.reach
         inside = torch.where(nsr.isinf(), coarse / fine, (nsr / fine + 1) / (nsr / coarse + 1))
-        return inside.log() / exact(coarse / fine).log()
+        return (inside.log() / exact(coarse / fine).log()) ** (1 / power)
 
     def _nsr(self, place: Tensor) -> Tensor:
-        fine, coarse = self.reach
-        width = exact(coarse / fine).log()
-        return torch.where(place >= 1, torch.inf, fine * (width * place).expm1() / -(width * (place - 1)).expm1())
+        fine, coarse, power = self.reach
+        width, w = exact(coarse / fine).log(), place**power
+        return torch.where(w >= 1, torch.inf, fine * (width * w).expm1() / -(width * (w - 1)).expm1())

@@ -53,12 +53,22 @@ class Before(NamedTuple):
 
 
 def advance(
-    trace: Trace, join: Join, memory: int, x_t: Combination, t: Level, s: Level, *, corrector: bool, extra: int = 0
+    trace: Trace,
+    join: Join,
+    memory: int,
+    x_t: Combination,
+    t: Level,
+    s: Level,
+    *,
+    corrector: bool,
+    share: float = 1.0,
+    extra: int = 0,
 ) -> Combination:
     """One call, then x_s: the step that led to x_t is corrected first, then as many estimates joined as there are.
 
     Args:     join: x_s from x_t and estimates, the most trusted first.
               memory: estimates joined by the predictor; the corrector joins one more.
+              share: how much of the correction is made.
               extra: calls spent halfway through the first step, so that it is of a higher order: 0, 1 or 2.
     """
     if t.sigma == 0:
@@ -68,7 +78,8 @@ def advance(
     before: Before | None = trace.notes.get("adams")
     if before is not None and before.correct:
         again = [known[1], known[0], *known[2 : 1 + before.used]]
-        x_t = trace.state(join(trace, again, before.x_t, before.level, t), t)
+        corrected = join(trace, again, before.x_t, before.level, t)
+        x_t = trace.state(corrected if share == 1 else x_t + share * (corrected - x_t), t)
     extra = extra if before is None and s.sigma > 0 else 0
     if extra:
         halfway = trace.at(-2 * math.log(math.tan((t.theta + s.theta) / 2)))

@@ -12,7 +12,7 @@ import pytest
 from obverse.cli import main
 from obverse.sampler import Tableau
 
-FEW = ["--noises", "18", "--batch", "12", "--iterations", "3", "--quiet"]
+FEW = ["--noises", "18", "--methods", "2", "--iterations", "3", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,7 @@ def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str])
         (["tune", "RUN", "--steps", "0"], "--steps >= 1"),
         (["tune", "RUN", "--noises", "3"], "--noises >= 12"),
         (["tune", "RUN", "--iterations", "-1"], "iterations"),
+        (["tune", "RUN", "--methods", "0"], "starts >= 1"),
         (["tune", "RUN", "--schedule", "nothing"], "nothing"),
         (["tune", "nowhere"], "nowhere"),
         (["advise", "RUN", "--calls", "0"], "budgets"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,15 @@ from obverse.guidance import Guided
 from obverse.model import Gaussian, Mixture, Network
 from obverse.path import Schedule
 from obverse.sampler import Sampler, Solver, Tableau
-from obverse.sampler.advice import advise, contenders
+from obverse.sampler.advice import advise, contenders, race
+from obverse.sampler.descent import Place, descend
 from obverse.sampler.fitting import Method, kept_of, levels_of
+from obverse.sampler.search import Aim, Search, no_worse, starts
 from obverse.sampler.truth import Errors, truth
 from obverse.sampler.tuned import Effort, Tuned, tune
 
 SCHEDULES = ("linear", "cosine", "vp", "edm")
-QUICK = Effort(iterations=12, batch=96)
+QUICK = Effort(iterations=12)
 
 
 def ring(schedule: str = "linear") -> Mixture:
@@ -59,13 +62,14 @@ def test_a_fit_that_finds_nothing_better_returns_its_start() -> None:
     assert idle.truth.errors(idle.tableau) == idle.started
 
 
-def test_an_exact_model_of_one_point_is_sampled_exactly_by_a_tuned_table(tuned: Tuned) -> None:
-    at = torch.tensor([[0.7, -1.9]], dtype=torch.float64)
-    point = Network(lambda x_t, _t, _cond: at.expand_as(x_t), "linear", predicts="data")
-    level = tuned.tableau.levels[0]
-    eps = draw(8, "point")
-    end = Sampler(tuned.tableau).end(point, float(level.alpha) * at + float(level.sigma) * eps)
-    assert float((end - at).abs().max()) < 1e-12
+def test_a_call_that_says_what_is_known_can_be_left_out() -> None:
+    model, eps = ring(), draw(8, "later")
+    solver = Solver.of("adams")
+    longer = Method.of(solver.tableau(model.schedule, "angle:steps=6"))  # from pure noise, and data's mean is 0
+    begun = [one.tableau(model.schedule) for one in (longer, longer.later())]
+    ends = [Sampler(one).end(model, eps * float(one.levels.sigma[0])) for one in begun]
+    assert longer.later().calls == 5
+    assert float((ends[0] - ends[1]).abs().max()) < 1e-6
 
 
 def test_a_tuned_table_has_as_many_calls_as_asked_at_falling_angles(tuned: Tuned) -> None:
@@ -84,14 +88,14 @@ def test_a_saved_table_is_read_back_the_same_with_its_measurements_beside(tuned:
 
 
 def test_the_same_noise_and_seed_give_the_same_table() -> None:
-    effort = Effort(iterations=4, batch=24)
+    effort = Effort(iterations=4)
     one, two = (tune(ring(), draw(60), 4, effort=effort).tableau for _ in range(2))
     assert one.difference(two) == 0
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_tuning_works_on_every_schedule(schedule: str) -> None:
-    found = tune(ring().on(schedule), draw(96), 5, effort=Effort(iterations=6, batch=64))
+    found = tune(ring().on(schedule), draw(96), 5, effort=Effort(iterations=6))
     assert found.errors.median < found.started.median
 
 
@@ -109,7 +113,7 @@ def test_tuning_works_for_float32_networks_of_every_prediction(predicts: str) ->
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Network(Small().requires_grad_(False), "cosine", predicts=predicts)
-    found = tune(model, draw(60).float(), 4, effort=Effort(iterations=4, batch=40))
+    found = tune(model, draw(60).float(), 4, effort=Effort(iterations=4))
     assert math.isfinite(found.errors.rms)
     assert found.errors.score <= found.started.score
 
@@ -121,7 +125,7 @@ def test_tuning_is_of_the_guided_model_and_its_conditions() -> None:
 
     guided = Guided(Network(net, "linear"), 3.0)
     cond = torch.arange(60) % 2
-    found = tune(guided, draw(60), 4, cond=cond, effort=Effort(iterations=4, batch=40))
+    found = tune(guided, draw(60), 4, cond=cond, effort=Effort(iterations=4))
     assert found.truth.errors(found.tableau) == found.errors
     assert torch.equal(found.truth.cond, cond[: len(found.truth.noise)])
     with pytest.raises(InvalidArgument, match="one row for each sample"):
@@ -129,14 +133,14 @@ def test_tuning_is_of_the_guided_model_and_its_conditions() -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("spec", ["ddim", "dpmpp-2m", "adams", "adams:face=noise"])
+@pytest.mark.parametrize("spec", ["ddim", "dpmpp-2m", "adams", "adams:face=noise", "adams:face=v"])
 def test_a_table_survives_being_read_as_a_method_and_made_a_table_again(spec: str, schedule: str) -> None:
     path = Schedule.of(schedule)
     table = Solver.of(spec).tableau(path, "angle:steps=7,start=0.99")
     assert Method.of(table).tableau(path).difference(table) < 1e-9
 
 
-@pytest.mark.parametrize("spec", ["heun", "sde", "adams:face=v"])
+@pytest.mark.parametrize("spec", ["heun", "sde"])
 def test_what_cannot_be_fitted_is_refused(spec: str) -> None:
     with pytest.raises(InvalidArgument, match="Fitted are methods"):
         Method.of(Solver.of(spec).tableau("linear", "angle:steps=5"))
@@ -160,7 +164,7 @@ def test_slopes_are_those_of_finite_differences_of_whole_tables(schedule: str, g
 
     ends, slopes = method.slopes(model, eps)
     assert torch.allclose(ends, end(torch.zeros(len(slopes), dtype=torch.float64)), atol=1e-12)
-    assert len(slopes) == 2 * method.calls - 1 + method.calls * (method.calls + 1) // 2 - 1
+    assert len(slopes) == method.free == 2 * method.calls + 1 + method.calls * (method.calls + 1) // 2
     for number, slope in enumerate(slopes):
         by = torch.zeros(len(slopes), dtype=torch.float64)
         by[number] = 1e-5
@@ -179,14 +183,66 @@ def test_slopes_of_a_float32_network_are_good_to_some_per_cent() -> None:
     assert float((rough - fine).norm() / fine.norm()) < 0.02
 
 
-def test_a_method_moved_by_nothing_is_itself_and_stays_exact_on_constant_data_moved_anyhow() -> None:
+def test_a_method_moved_there_and_back_is_itself() -> None:
     method = Method.of(Solver.of("adams").tableau("linear", "angle:steps=5"))
-    count = 2 * 5 - 1 + 5 * 6 // 2 - 1
-    still = method.moved(torch.zeros(count, dtype=torch.float64)).tableau(Schedule.of("linear"))
-    assert still.difference(method.tableau(Schedule.of("linear"))) < 1e-12
-    moved = method.moved(0.01 * noise.normal((1, count), seed=1, purpose="by", dtype=torch.float64)[0])
-    assert float(moved.weights[-1].sum()) == pytest.approx(1, abs=1e-14)
-    assert float(moved.kept[-1]) == 0
+    by = 0.01 * noise.normal((1, method.free), seed=1, purpose="by", dtype=torch.float64)[0]
+    there, schedule = method.moved(by), Schedule.of("linear")
+    assert there.tableau(schedule).difference(method.tableau(schedule)) > 1e-3
+    assert there.moved(-by).tableau(schedule).difference(method.tableau(schedule)) < 1e-12
+
+
+def test_a_descent_lowers_its_loss_and_stands_still_where_there_is_no_error() -> None:
+    known = truth(ring(), draw(64, "descent"))
+    place = Place(Method.of(Solver.of("adams").tableau("linear", "angle:steps=5,start=0.95")))
+    for _ in range(3):
+        before, place = known.errors(place.method.tableau(known.model.schedule)), descend(known, place, 0.5, 1.0)
+        assert known.errors(place.method.tableau(known.model.schedule)).score < before.score
+    assert place.gain > 0
+    ends = known.run(place.method.tableau(known.model.schedule))
+    assert descend(replace(known, ends=ends), place, 0.5, 1.0).gain == 0
+
+
+def test_what_the_rms_counts_trades_it_for_the_median() -> None:
+    known = truth(ring(), draw(256, "tails"))
+    found = []
+    for tail in (0.02, 0.9):
+        place = Place(Method.of(Solver.of("adams").tableau("linear", "angle:steps=4,start=0.95")))
+        for _ in range(15):
+            place = descend(known, place, tail, 0.5)
+        found.append(known.errors(place.method.tableau(known.model.schedule)))
+    assert found[0].median < found[1].median
+    assert found[0].rms > found[1].rms
+
+
+def test_the_aim_is_met_where_both_errors_are_those_of_more_calls() -> None:
+    aim = Aim(0.01, 0.1)
+    assert aim(Errors(0.01, 0.1, 0.0)) == 0
+    assert aim(Errors(0.009, 0.09, 0.0)) < 0
+    assert aim(Errors(0.001, 0.2, 0.0)) > 0
+    assert math.isfinite(Aim(0.0, 0.0)(Errors(0.0, 0.0, 0.0)))
+    known = truth(ring(), draw(48, "aim"))
+    more, most = (race(known, calls)[0] for calls in (6, 8))
+    assert Aim.of(known, 4).median == min(one.errors.median for one in most)
+    assert Aim.of(known, 4).rms == min(one.errors.rms for one in more)
+
+
+def test_errors_of_rounding_are_all_the_same() -> None:
+    assert no_worse(Errors(1e-15, 0.1, 0.0), Errors(1e-17, 0.2, 0.0))
+    assert not no_worse(Errors(1e-5, 0.1, 0.0), Errors(1e-17, 0.2, 0.0))
+    assert not no_worse(Errors(0.1, 0.3, 0.0), Errors(0.1, 0.2, 0.0))
+
+
+def test_a_search_goes_on_with_what_came_closest() -> None:
+    known = truth(ring(), draw(96, "search"))
+    aim = Aim.of(known, 4)
+    search = Search(known, known, aim, iterations=6, tail=0.3, coarse=1.7, fine=0.3)
+    begun = starts(known, 4, 4, aim)
+    assert [one.calls for one in begun] == [4] * 4
+    steps = list(search.run(begun))
+    assert len(steps) <= search.looks(4) == 2 * 4 + 2 * 2 + 6
+    scores = [aim(step.errors) for step in steps]
+    assert scores[-1] < min(scores[1], scores[3])
+    assert all(known.errors(step.method.tableau(known.model.schedule)) == step.errors for step in steps[::5])
 
 
 def test_levels_of_angles_have_these_angles_on_every_schedule() -> None:
@@ -253,7 +309,16 @@ def test_tune_refuses_what_cannot_be(wrong: dict[str, object], says: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"iterations": -1}, {"batch": 0}, {"held": 1.0}, {"fine": 0.0}, {"fine": 9.0}, {"tail": -1.0}]
+    "wrong",
+    [
+        {"iterations": -1},
+        {"starts": 0},
+        {"held": 1.0},
+        {"fine": 0.0},
+        {"fine": 9.0},
+        {"tail": -1.0},
+        {"tail": 2.0},
+    ],
 )
 def test_an_effort_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidArgument):

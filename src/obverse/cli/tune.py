@@ -23,23 +23,23 @@ class Tune(Study):
 
     A sampler is a table of numbers: the noise levels at which the network is called, and how its answers are added up.
     Known methods choose them for all models at once; this verb moves them until this model's samples end where its own
-    ODE ends. It begins with the best known method of as many calls and judges on noise that it did not fit: what it
-    writes is never worse than that method there. The network is not changed.
+    ODE ends. It begins with the best known methods of as many calls and judges on noise that it did not fit: what it
+    writes is never worse than the best of them there. The network is not changed.
 
     Writes RUN/tableaux/STEPS.json and a picture beside it; draw with: obverse sample RUN --tableau FILE.
 
     Args:
         steps: network calls for a sample; 4 to 16 gain most.
         noises: starts of samples, a third of them held out to judge by; more find strays that few do not show.
-        iterations: of the fit; most of the gain comes in the first ten.
-        batch: starts that an iteration fits to.
+        iterations: of the fit to the end; a third as many for each method that it begins with.
+        methods: that it begins with; the closest after a few iterations is fitted to the end.
         out: the file; default RUN/tableaux/STEPS.json, which names guidance and schedule if given.
     """
 
     steps: Annotated[int, tyro.conf.arg(aliases=("-n",))] = 8
     noises: int = 192
     iterations: int = 24
-    batch: int = 64
+    methods: int = 8
     out: Path | None = None
 
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     from obverse.recipes.tuning import place, save, tune_run
     from obverse.sampler.tuned import Effort
 
-    effort = Effort(iterations=options.iterations, batch=options.batch, seed=options.seed)
+    effort = Effort(iterations=options.iterations, starts=options.methods)
     trained, sampling = options.trained(), options.sampling
     out = options.out or place(trained, options.steps, sampling)
     if options.dry_run:

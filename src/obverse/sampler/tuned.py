@@ -4,59 +4,45 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from obverse.ground import noise as draws
-from obverse.ground.errors import InvalidArgument, require
-from obverse.ground.numerics import exact
+from obverse.ground.errors import require
 from obverse.model import Cond, Model
-from obverse.sampler.advice import Contender, Watch, race, tell
-from obverse.sampler.fitting import Method
-from obverse.sampler.grids import Angle
-from obverse.sampler.solvers.multistep import Adams
+from obverse.sampler.advice import Watch, race, tell
+from obverse.sampler.search import Aim, Search, no_worse, starts
 from obverse.sampler.tableau import Tableau
-from obverse.sampler.truth import Errors, Truth, beginning, check_noise, truth
-
-STARTS = 2  # methods that a fit begins from; after a quarter of the iterations the better one goes on
-FAR = 10.0  # medians of the start's errors: large errors are those beyond
-TINY = 1e-7  # relative to the data: no error is taken for smaller
-DAMPING = 1e-2  # of the first step, relative to the curvature; then divided by 5 or multiplied by 4 as steps do
-TRIES = 8  # of a step, with more and more damping
+from obverse.sampler.truth import Errors, Truth, check_noise, truth
 
 
 @dataclass(frozen=True)
 class Effort:
     """How long and how `tune` works.
 
-    Args:     iterations: of Gauss and Newton; most of the gain comes in the first ten.
-              batch: noises of an iteration; 64 suit networks, hundreds small exact models.
+    Args:     iterations: of Gauss and Newton for the method that is fitted to the end; a third of them for others.
+              starts: methods that a fit begins from, each fitted to a quarter of the noise; the better two to all.
               held: share of the noise that is held out, to choose by and to report.
               coarse, fine: what counts as a small error at first and at last, in medians of the errors there are.
-              tail: what the few large errors count beside the many small ones.
-              seed: of the batches.
+              tail: what the rms counts at first, and the median the rest; then whatever is further from its aim more.
     """
 
     iterations: int = 24
-    batch: int = 64
+    starts: int = 8
     held: float = 1 / 3
-    coarse: float = 3.0
-    fine: float = 0.5
-    tail: float = 20.0
-    seed: int = 0
+    coarse: float = 1.7
+    fine: float = 0.3
+    tail: float = 0.3
 
     def __post_init__(self) -> None:
         require(self.iterations >= 0, f"iterations >= 0, got {self.iterations} (0 returns the start).")
-        require(self.batch >= 1, f"batch >= 1, got {self.batch} (64).")
+        require(self.starts >= 1, f"starts >= 1, got {self.starts} (8).")
         require(0 < self.held < 1, f"held is a share of the noise, got {self.held} (1/3).")
-        require(0 < self.fine <= self.coarse, f"0 < fine <= coarse, got {self.fine}, {self.coarse} (0.5, 3).")
-        require(self.tail >= 0, f"tail >= 0, got {self.tail} (20; 0 fits the median alone).")
+        require(0 < self.fine <= self.coarse, f"0 < fine <= coarse, got {self.fine}, {self.coarse} (0.3, 1.7).")
+        require(0 <= self.tail <= 1, f"0 <= tail <= 1, got {self.tail} (0.3; 0 fits the median alone).")
 
 
 @dataclass(frozen=True)
@@ -116,11 +102,13 @@ def tune(
 ) -> Tuned:
     """Fit angles and weights of a method to one model, to end where its probability flow ends.
 
-    The start is the most exact analytic method with as many calls on noise held out from the fit. Damped Gauss-Newton
-    steps then move its angles and weights. They reduce the mean of log(1 + err²/d²), d falling with the errors, and 20
-    times the same at ten times the start's median: the squared error belongs to the few samples that end elsewhere.
-    Constant data stays exact. What is returned is, on the held-out noise, better than its start in median and rms, or
-    is the start. A Gauss-Newton step costs about calls³/6 calls of the model for every noise in its batch.
+    The start is the most exact analytic method with as many calls on noise held out from the fit. The aim is the least
+    rms of such methods with half as many calls more, and the least median of those with twice as many. Damped
+    Gauss-Newton steps move the angles and weights of several methods: the most exact with as many calls, and with one
+    more, whose first is left out. They reduce a mean of the logarithms of rms and median errors; what is further from
+    its aim counts more. Only the method that comes closest is fitted to the end. What is returned is, on the held-out
+    noise, better than the start in median and rms, or is the start. A step costs about calls³/6 calls of the model for
+    every noise it is fitted to, fewer for data of few numbers.
 
     Args:     model: guided and on the schedule as it will be sampled.
               noise: standard normal; (batch *data); some hundreds for networks, thousands for exact models.
@@ -130,6 +118,7 @@ def tune(
               watch: called with (what is done, how much of it, of how much, errors of the best so far or None).
     Raises:   InvalidArgument for steps < 1, noise or an effort that cannot be.
     Example:
+        >>> import torch
         >>> from obverse.model import Mixture
         >>> two = Mixture(torch.tensor([[-1.0], [1.0]]), 0.04, None, "linear")
         >>> noise = torch.randn(192, 1, generator=torch.manual_seed(0), dtype=torch.float64)
@@ -144,84 +133,18 @@ def tune(
     known, held = truth(model, noise, cond), math.ceil(len(noise) * effort.held)
     judged, fitted = known.rows(slice(0, held)), known.rows(slice(held, len(noise)))
     tell(watch, "start", 0, 1)
-    places, _ = race(judged, steps)
-    best = start = places[0]
+    aim = Aim.of(judged, steps)
+    best = start = race(judged, steps)[0][0]
     errors = start.errors
-    begun = _fittable(places, model, steps)
-    looks = effort.iterations + (len(begun) - 1) * (effort.iterations // 4)
+    search = Search(judged, fitted, aim, effort.iterations, effort.tail, effort.coarse, effort.fine)
+    begun = starts(judged, steps, effort.starts, aim) if effort.iterations else []
+    looks = search.looks(len(begun))
     tell(watch, "fit", 0, looks, errors)
-    for number, method in enumerate(_fit(fitted, begun, start.errors.median, effort)):
-        table = method.tableau(model.schedule)
-        now = judged.errors(table)
-        if now.score < errors.score and now.median <= start.errors.median and now.rms <= start.errors.rms:
-            best, errors = start._replace(table=table), now
+    for number, (method, now) in enumerate(search.run(begun)):
+        if aim(now) < aim(errors) and no_worse(now, start.errors):
+            best, errors = start._replace(table=method.tableau(model.schedule)), now
         tell(watch, "fit", number + 1, looks, errors)
+    tell(watch, "fit", looks, looks, errors)
     more = ((calls, start.make(calls)) for calls in (steps, math.ceil(1.5 * steps), 2 * steps, 3 * steps))
     curve = tuple((made[1].calls, judged.errors(made[1])) for _, made in more if made is not None)
     return Tuned(best.table, errors, start.label, start.errors, curve, judged)
-
-
-def _fittable(places: Sequence[Contender], model: Model, steps: int) -> list[Method]:
-    """The first few that can be fitted; else an Adams method, which always can."""
-    found = []
-    for one in places:
-        try:
-            method = Method.of(one.table)
-        except InvalidArgument:
-            continue
-        if method.calls == steps:
-            found.append(method)
-    plain = Adams().tableau(model.schedule, Angle(steps=steps, start=beginning(model)))
-    return found[:STARTS] or [Method.of(plain)]
-
-
-def _fit(known: Truth, starts: Sequence[Method], median: float, effort: Effort) -> Iterator[Method]:
-    """Methods, better and better on the noise: some from every start, the others from the best of these."""
-    searches, reached = [_descend(known, start, FAR * max(median, TINY), effort) for start in starts], []
-    for start, search in zip(starts, searches, strict=True):
-        method = start
-        for method in islice(search, effort.iterations // 4):
-            yield method
-        reached.append(known.errors(method.tableau(known.model.schedule)).score)
-    yield from searches[reached.index(min(reached))]
-
-
-def _descend(known: Truth, method: Method, large: float, effort: Effort) -> Iterator[Method]:
-    """Levenberg and Marquardt's steps on the loss, each on another batch."""
-    damping = DAMPING
-    for number in range(effort.iterations):
-        which = draws.permutation(len(known.noise), seed=effort.seed, purpose="tune", step=number)[: effort.batch]
-        batch, done = known.rows(which), number / max(1, effort.iterations - 1)
-        with torch.no_grad():
-            ends, slopes = method.slopes(batch.model, batch.noise, batch.cond)
-        away = batch.away(ends)
-        square = away.square().sum(1)
-        small = effort.coarse * (effort.fine / effort.coarse) ** done * max(float(square.median().sqrt()), TINY)
-        weight = 1 / (square + small**2) + effort.tail / (square + large**2)  # half the loss's slope in err²
-        turned = (batch.relative(slopes) * weight.sqrt()[:, None]).flatten(1).cpu()
-        curvature, slope = turned @ turned.T, turned @ (away * weight.sqrt()[:, None]).flatten().cpu()
-
-        def loss(square: Tensor, small: float = small) -> float:
-            return float(((square / small**2).log1p() + effort.tail * (square / large**2).log1p()).mean())
-
-        before = loss(square)
-        for _ in range(TRIES):
-            diagonal = curvature.diagonal()
-            bent = curvature + torch.diag(damping * diagonal + TINY * diagonal.max())
-            other = _allowed(method.moved(-torch.linalg.solve(bent, slope)), known.model)
-            if other is not None:
-                now = loss(batch.each(batch.run(other.tableau(known.model.schedule))).double().square())
-                if now < before:
-                    method, damping = other, max(damping / 5, TINY)
-                    break
-            damping = min(4 * damping, 1 / TINY)
-        yield method
-
-
-def _allowed(method: Method, model: Model) -> Method | None:
-    """The method, begun no later than sampling begins, if its angles fall and are on the schedule."""
-    most = float(exact(model.schedule.at(beginning(model)).theta))
-    least = math.atan(math.exp(-model.schedule.range[1] / 2))
-    angles = torch.cat([method.angles[:1].clamp(max=most), method.angles[1:]])
-    good = bool((angles.diff() < 0).all()) and float(angles[-2]) >= least and bool(method.weights.isfinite().all())
-    return method._replace(angles=angles) if good else None

@@ -23,12 +23,19 @@ ROUNDS, STEPS, WARM = 5, 60, 10  # trainings of each kind, taken in turn; steps 
 
 
 def worker(out: Path, batch: int) -> None:
+    """Train a little, and leave the other process once the net is gone: one in use may hold up its connections."""
+    from obverse.train.processes import part
+
+    trained(out, batch)
+    part()
+
+
+def trained(out: Path, batch: int) -> None:
     """Train a little, and write down what each step took."""
     import torch
 
     from obverse.recipes import Recipe, fit
     from obverse.train import Training
-    from obverse.train.processes import part
 
     torch.set_num_threads(1)
     training = Training(steps=STEPS, batch=batch, save_every=0, sample_every=0, log_every=STEPS)
@@ -36,7 +43,6 @@ def worker(out: Path, batch: int) -> None:
     marks = [(time.perf_counter(), time.process_time()) for _ in fitting.steps]
     if fitting.main:
         (out / "marks.json").write_text(json.dumps(marks))
-    part()
 
 
 def apart(batch: int) -> tuple[float, float]:

@@ -25,7 +25,7 @@ class SDEAdams(Reverse, name="sde-adams"):
     x_s = (sigma_s/sigma_t) q x_t + sum_j w_j x_j + sigma_s sqrt(1 - q²) xi. The corrector puts the estimate at s into
     the polynomial of the step that led there, with the same draw; it costs no call.
 
-    The defaults, on angle:power=1.25, are the ones to start with (benchmarks/stochastic_samplers.py).
+    The defaults, on the default grid, are the ones to start with (benchmarks/stochastic_samplers.py).
 
     Args:     eta: the strength; 0 is the ODE's exponential Adams; 0.7 is at the sampling floor from fewest calls.
               predictor, corrector: estimates joined, 1 to 4; corrector 0: none. Joining three costs at 10 calls.

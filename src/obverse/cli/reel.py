@@ -50,7 +50,10 @@ class Reel:
         if self.film == "none":
             return
         if self.show == "state":
-            self.frames.append(Frame(step.x_t[:SAMPLES].cpu() / float(step.level.r), float(step.level.logsnr)))
+            frame = Frame(step.x_t[:SAMPLES].cpu() / float(step.level.r), float(step.level.logsnr))
+            if self.frames and self.frames[-1].logsnr == frame.logsnr:  # corrected where it was
+                self.frames.pop()
+            self.frames.append(frame)
         elif step.estimate is not None and step.estimate is not self._latest:  # several states may follow one call
             self._latest = e = step.estimate
             seen = type(e)(e.x_t[:SAMPLES], e.level, e.output[:SAMPLES], e.face)

@@ -18,7 +18,7 @@ from obverse.recipes import Recipe, named
 def main(argv: list[str]) -> int:
     """Train, with a bar; Ctrl-C saves and exits 130."""
     from obverse.train.interrupt import leaving
-    from obverse.train.processes import asking, launch, launched, part
+    from obverse.train.processes import asking, launch, launched, leave
 
     with leaving():
         options: Train = parse(Train, argv, "train", _default(argv))
@@ -35,7 +35,8 @@ def main(argv: list[str]) -> int:
         try:
             with asking(options.shard):
                 code = _train(options)
-            part()  # a launcher ends the others when the first one leaves, and one of them may still be saving
+            if together > 1:  # a launcher ends the others when the first one leaves, and one may still be saving
+                leave(code)
             return code
         except (ObverseError, RuntimeError) as error:
             return _among_others(error)

@@ -3,7 +3,7 @@
 For N network calls: the tuned table, and the best of all our deterministic members (default settings, several grids)
 at N, 1.5 N and 2 N, at each picked twice on the tuning's own held-out noise: by its rms and by its median. Errors are
 root mean squares per coordinate to the exact end of the probability flow, relative to the data. The aim: the tuned
-median at N at or below the untuned one at 2 N, its rms at or below the untuned one at 1.5 N. Peers' lines stand beside.
+median at N at or below the untuned one at 2 N, its rms at or below the untuned one at 1.5 N.
 
 Command: python benchmarks/tuned_samplers.py [--problems gmm2 gmm64 digits] [--run RUN] [--calls 4 6 8 10 12 16]
 """
@@ -34,10 +34,6 @@ TESTED_ON = {"gmm2": 2048, "gmm64": 2048, "digits": 512, "network": 256}
 LOOKED = {"gmm2": 1024}  # of the held-out noise, on which untuned members are picked; of others 256
 SHARES = (1.0, 1.5, 2.0)
 ROUNDING = 1e-7  # smaller errors count as none
-PEERS_RMS = {  # the best of eight packages by its number of calls, CondOT; picked on the noise it was scored on
-    "gmm2": {4: 0.081, 5: 0.069, 6: 0.056, 8: 0.028, 10: 0.016, 12: 0.0091, 16: 0.0027, 20: 0.0013, 32: 5.1e-4},
-    "gmm64": {4: 0.27, 5: 0.21, 6: 0.15, 8: 0.13, 10: 0.071, 12: 0.071, 16: 0.027, 20: 0.0042, 32: 1.4e-3},
-}
 
 
 def main() -> None:
@@ -85,17 +81,14 @@ def measured(
             for what, table in untuned(tuned, math.ceil(share * budget), LOOKED.get(name, 256)).items():
                 rows[f"untuned x{share:g} by {what}"] = known.errors(table)
         lines = {"median": rows["untuned x2 by median"].median, "rms": rows["untuned x1.5 by rms"].rms}
-        peer = PEERS_RMS.get(name, {}).get(math.ceil(1.5 * budget))
         for what, errors in rows.items():
             print(f"            {what:24}{errors}", flush=True)
         for what, line in lines.items():
             reached = getattr(rows["tuned"], what)
             verdict = "met" if reached <= max(line, ROUNDING) else "missed"
             print(f"            {what}: {reached:.2g}, asked {line:.2g}: {verdict}", flush=True)
-        if peer:
-            print(f"            rms of the best peer at x1.5, on other and fewer noises: {peer:.2g}", flush=True)
         numbers = {what: errors._asdict() for what, errors in rows.items()}
-        about = {"problem": name, "calls": budget, "seconds": seconds, "start": tuned.start, "peers' rms x1.5": peer}
+        about = {"problem": name, "calls": budget, "seconds": seconds, "start": tuned.start}
         yield {**about, **numbers}
 
 

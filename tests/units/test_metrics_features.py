@@ -19,8 +19,9 @@ from obverse.data.sources import FASHION_MNIST
 from obverse.ground.errors import InvalidArgument, MissingExtra, UnknownName
 from obverse.ground.noise import normal, permutation
 from obverse.metrics import Called, Features, Frechet, Metric, against, class_accuracy, fashion, features, frechet
+from obverse.recipes import Recipe
 from obverse.recipes.build import Facts
-from obverse.recipes.evaluation import features_for
+from obverse.recipes.evaluation import features_for, neighbours_by
 
 there = pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
 
@@ -199,7 +200,18 @@ def test_spectra_take_sounds_of_any_length_and_nothing_else() -> None:
 
 def test_sounds_are_measured_by_their_spectra_and_other_signals_as_they_are() -> None:
     asked = [Facts.of(Dataset("some", draw(4, 1, 9), kind="arrays", rate=rate)) for rate in (8000, 0)]
-    assert [features_for(facts) for facts in asked] == ["spectra", "raw"]
+    assert [features_for(Recipe(), facts) for facts in asked] == ["spectra", "raw"]
+
+
+@pytest.mark.parametrize(("points", "kind"), [(None, "clouds"), (9, "arrays")])
+def test_clouds_by_name_and_from_files_have_neighbours_whatever_the_order_of_their_points(
+    points: int | None, kind: str
+) -> None:
+    x = draw(4, 3, 9)
+    recipe, facts = Recipe(points=points), Facts.of(Dataset("some", x, kind=kind))
+    by = neighbours_by(recipe, facts)
+    assert torch.equal(by(x), by(x.flip(2))) and features_for(recipe, facts) == "pairs"
+    assert neighbours_by(Recipe(), Facts.of(Dataset("some", x, kind="arrays"))).spec == "raw"
 
 
 # --- Inception

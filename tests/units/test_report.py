@@ -18,10 +18,12 @@ from PIL import Image
 
 from obverse.ground import extras
 from obverse.ground.errors import InvalidArgument, MissingExtra
+from obverse.metrics import Features
 from obverse.recipes import Recipe, Sampling, Trained, fit
 from obverse.report import Report, write
 from obverse.report.figures import Line, chart
 from obverse.report.page import Mark, Section, marks, page, picture, table
+from obverse.report.summary import verdict
 from obverse.train import Training
 
 FEW = Sampling(steps=4, microbatch=100)
@@ -292,3 +294,10 @@ def test_a_chart_is_a_function_of_its_arguments_and_shares_no_name_with_another(
     other = chart("two", lines[:1], x="x", y="y", bottom=0.5, top=2)
     assert not set(re.findall(r'id="(m[0-9a-f]{8,}|p[0-9a-f]{8,})"', first)) & set(re.findall(r'id="([mp]\w+)"', other))
     assert "currentColor" in first and "xmlns" not in first
+
+
+@pytest.mark.parametrize("features", ["raw", "fashion", "pairs", "spectra"])
+def test_the_headline_finds_the_frechet_distance_on_any_features(features: str) -> None:
+    measured = [{"name": Features.of(features).title("frechet"), "ratio": 1.25, "sizes": (9, 9)}]
+    scores = {"features": features, "measured": measured, "samples": 9, "accuracy": None, "novelty": 1.0}
+    assert "1.25 x" in [mark.value for mark in verdict({"distances": scores})]

@@ -114,13 +114,18 @@ def shown(recipe: Recipe, facts: Facts, x: Tensor) -> tuple[Facts, Tensor]:
     return replace(facts, kind="images", shape=tuple(images.shape[1:]), scaling=Scaling.of_range(0, 255)), images
 
 
+def unordered(recipe: Recipe, facts: Facts) -> bool:
+    """Whether samples are clouds of points in no order, (2 or 3, points): named ones, or files read as such."""
+    cloud = recipe.points is not None or facts.kind == "clouds"
+    return cloud and len(facts.shape) == 2 and facts.shape[0] in (2, 3)
+
+
 def pictured(recipe: Recipe, facts: Facts, frames: Sequence[Tensor]) -> list[Tensor]:
     """What a picture of samples, or a film of them, is made of: images of point clouds, all else as it is.
 
     Args:     frames: network units, as `shown`; each (N *data).
     """
-    cloud = recipe.points is not None or facts.kind == "clouds"
-    if not cloud or len(facts.shape) != 2 or facts.shape[0] not in (2, 3):
+    if not unordered(recipe, facts):
         return list(frames)
     return clouds([facts.scaling.undo(x) for x in frames])
 

@@ -15,6 +15,7 @@ from obverse.data import Batch, Dataset, evenly
 from obverse.ground.errors import InvalidArgument
 from obverse.metrics import Features, Measured, Metric, against, fashion, memorisation, nearest_neighbour_accuracy
 from obverse.recipes import build
+from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
 from obverse.recipes.trained import Trained
 from obverse.sampler import Step
@@ -95,7 +96,7 @@ def evaluate(
     """
     sampling = sampling or Sampling()
     metrics = [Metric.of(metric) for metric in metrics]  # refused before anything is drawn
-    features = features_for(trained.facts) if features == "auto" else Features.of(features).spec
+    features = features_for(trained.recipe, trained.facts) if features == "auto" else Features.of(features).spec
     train, held = build.datasets(trained.recipe)
     if held is None:
         raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
@@ -105,14 +106,14 @@ def evaluate(
     x = trained.sample(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
     real, unseen = (look(data, count) for data in (train, held))
-    made, known, new = map(Features.of("pairs" if trained.facts.kind == "clouds" else "raw"), (x, real.x, unseen.x))
+    made, known, new = map(neighbours_by(trained.recipe, trained.facts), (x, real.x, unseen.x))
     accuracy = accuracy_of_real = None
     if labels is not None and real.label is not None and unseen.label is not None and trained.recipe.conditional:
         everything = torch.cat([known, new]), torch.cat([real.label, unseen.label])
         accuracy = nearest_neighbour_accuracy(made, labels, *everything)
         accuracy_of_real = nearest_neighbour_accuracy(new, unseen.label, known, real.label)
     garments = garments_of_real = None
-    kinds = _garments(trained.facts)
+    kinds = _garments(trained.facts) if features_for(trained.recipe, trained.facts) == "fashion" else None
     if accuracy is not None and labels is not None and unseen.label is not None and kinds is not None:
         garments = fashion.class_accuracy(x, kinds[labels])
         garments_of_real = fashion.class_accuracy(unseen.x, kinds[unseen.label])
@@ -144,17 +145,22 @@ def look(data: Dataset, count: int) -> Batch:
     return data.rows(evenly(len(data), most))
 
 
-def features_for(facts: build.Facts) -> str:
+def features_for(recipe: Recipe, facts: build.Facts) -> str:
     """What metrics are measured on unless it is said: garments by a network, clouds by shape, sounds by spectrum."""
     if facts.kind == "images" and tuple(facts.shape) == fashion.SHAPE:
         return "fashion"
-    return "pairs" if facts.kind == "clouds" else "spectra" if facts.rate else "raw"
+    return "spectra" if facts.rate else neighbours_by(recipe, facts).spec
+
+
+def neighbours_by(recipe: Recipe, facts: build.Facts) -> Features:
+    """What makes samples neighbours: their numbers, or of clouds, as they have no order, distances between points."""
+    return Features.of("pairs" if build.unordered(recipe, facts) and facts.shape[1] > 1 else "raw")
 
 
 def _garments(facts: build.Facts) -> Tensor | None:
     """The number that the shipped network gives each class, found by its name; None where it does not know one."""
     known = fashion.classes()
-    if features_for(facts) != "fashion" or not facts.classes or not set(facts.classes) <= set(known):
+    if not facts.classes or not set(facts.classes) <= set(known):
         return None
     return torch.tensor([known.index(name) for name in facts.classes])
 

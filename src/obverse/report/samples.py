@@ -11,6 +11,7 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.ground.shapes import against
 from obverse.metrics import nearest
+from obverse.recipes.evaluation import neighbours_by
 from obverse.report.page import Section, cards, prose
 from obverse.report.subject import Subject
 from obverse.sampler import Step
@@ -112,7 +113,7 @@ def _beside(subject: Subject, name: str, x: Tensor, train: Tensor | None) -> str
     upper = subject.show(x, f"{len(x)} samples{of}", f"{'Class ' + name if name else 'Samples'}", columns=columns)
     if train is None:
         return f"<div>{upper}</div>"
-    found = nearest(x, train)
+    found = nearest(*map(neighbours_by(subject.trained.recipe, subject.trained.facts), (x, train)))
     words = f"nearest in the training data, median distance {float(found.distance.median()):.3g}"
     lower = subject.show(train[found.index], f"training samples nearest to the samples{of}", words, columns=columns)
     return f"<div>{upper}{lower}</div>"

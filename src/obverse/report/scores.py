@@ -12,6 +12,7 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.metrics import Features, Measured, against, fashion, nearest_neighbour_accuracy
 from obverse.recipes import Sampling
+from obverse.recipes.evaluation import neighbours_by
 from obverse.report.page import Section, prose, table
 from obverse.report.subject import Subject
 
@@ -115,11 +116,12 @@ def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None
     found["seconds"] = time.perf_counter() - begun
     found["calls"] = subject.trained.calls(sampling)
     try:
-        train, held = subject.train, subject.held
-        found["frechet_ratio"] = against(x, held.x, train.x, metrics=["frechet"], bootstrap=2)[0].ratio
+        train, held, by = subject.train, subject.held, neighbours_by(subject.trained.recipe, subject.trained.facts)
+        made, known, new = map(by, (x, train.x, held.x))
+        found["frechet_ratio"] = against(made, new, known, metrics=["frechet"], bootstrap=2)[0].ratio
     except ObverseError:
         return found
     if labels is not None and train.label is not None and held.label is not None:
-        real = torch.cat([train.x, held.x]), torch.cat([train.label, held.label])
-        found["accuracy"] = nearest_neighbour_accuracy(x, labels, *real)
+        real = torch.cat([known, new]), torch.cat([train.label, held.label])
+        found["accuracy"] = nearest_neighbour_accuracy(made, labels, *real)
     return found

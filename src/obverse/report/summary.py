@@ -12,6 +12,7 @@ import torch
 
 from obverse import __version__
 from obverse.ground.errors import ObverseError
+from obverse.metrics import Features
 from obverse.path import Prediction
 from obverse.report.page import Mark, Section, table
 from obverse.report.subject import Subject
@@ -49,7 +50,8 @@ def verdict(numbers: Mapping[str, Any]) -> list[Mark]:
     found = []
     scores, coin = numbers.get("distances"), numbers.get("coin")
     if scores:
-        frechet = next(one for one in scores["measured"] if one["name"] == "frechet")
+        name = Features.of(scores["features"]).title("frechet")
+        frechet = next(one for one in scores["measured"] if one["name"] == name)
         n = f"n = {scores['samples']:,}"
         if scores["accuracy"] is not None:
             real, value = scores["accuracy_of_real"], scores["accuracy"]
@@ -58,7 +60,8 @@ def verdict(numbers: Mapping[str, Any]) -> list[Mark]:
             words = f"of samples are recognised as their class ({mark}held-out data: {real:.1%}; {n})"
             found.append(Mark("Class accuracy", f"{value:.1%}", words, passed))
         words = f"real against real (mark: at most {FRECHET}; n = {frechet['sizes'][0]:,} a side)"
-        found.append(Mark("Fréchet distance", f"{frechet['ratio']:.4g} x", words, frechet["ratio"] <= FRECHET))
+        title = "Fréchet distance" if name == "frechet" else name
+        found.append(Mark(title, f"{frechet['ratio']:.4g} x", words, frechet["ratio"] <= FRECHET))
         words = f"held-out data's distance to the training data (mark: at least {NOVELTY}; {n})"
         found.append(Mark("Novelty", f"{scores['novelty']:.3g} x", words, scores["novelty"] >= NOVELTY))
     if coin:

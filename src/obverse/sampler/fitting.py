@@ -6,7 +6,7 @@ On the circle, y = x_t / r, a step from theta_k to theta_{k+1} is
 
 Analytic methods that are exact on constant data have begin = 1, kept_k = sin theta_{k+1} / sin theta_k, 0 in the last
 step, where sum_j W_kj = 1. A fitted one may call the model at a state a little noisier or cleaner than its level says,
-and need not be exact on any data but the model's: in 4 calls that is worth a tenth of rms and of median each.
+and need not be exact on any data but the model's.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ samples; ours is what `sample(model, shape, steps=N)` does without options, or o
 Every side counts its calls and makes at most N of them.
 
 Command: python benchmarks/error_against_calls.py [--problems gmm2 gmm64 digits] [--schedules vp-linear edm ...]
-         [--solver SPEC --grid SPEC] [--ours | --peers PART ...] [--quick]
+         [--solver SPEC --grid SPEC] [--ours | --peers PART ...] [--quick] [--noises COUNT]
          [--repositories DIR] [--cache DIR] [--json FILE]
 """
 
@@ -18,7 +18,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from problems import SCHEDULES, Problem, scores
 
 CALLS = (4, 5, 6, 8, 10, 12, 16, 20, 32, 50)
 TOPS = {"vp-cosine": 2e4, "condot": 999.0}  # where packages that cannot start from pure noise start
-SCREEN, KEPT = 48, 10  # samples that all options see; how many go on by RMS, and as many by median
+SCREEN, KEPT = 48, 10  # samples that all options see, at least; how many go on by RMS, and as many by median
 
 Spacing = Callable[[int], list[float]]
 
@@ -139,7 +139,7 @@ def best(
 ) -> dict[str, dict[str, Any]]:
     """The best peer by RMS and by median, and the best RMS of each package."""
     eps = problem.eps()
-    few = eps[:SCREEN]
+    few = eps[: max(SCREEN, len(eps) // 16)]
     tried: list[tuple[float, float, str, Peer, list[float], Tensor]] = []
     for peer in field:
         steps = peer.steps(calls)
@@ -148,7 +148,7 @@ def best(
         for label, spacing in spacings(peer, schedule, quick):
             levels = spacing(steps)
             truth = problem.reference(eps, math.atan(levels[0]), cache)
-            score = scores(run(peer, problem, few, levels, calls), truth[:SCREEN])
+            score = scores(run(peer, problem, few, levels, calls), truth[: len(few)])
             tried.append((score["rms"], score["median"], f"{peer.name}, {label}", peer, levels, truth))
     by_either = (sorted(tried, key=lambda one: one[0]), sorted(tried, key=lambda one: one[1]))
     chosen = {one[2]: one for order in by_either for one in order[:KEPT]}
@@ -173,6 +173,7 @@ def compare(options: argparse.Namespace, ask: dict[str, Any]) -> Iterator[dict[s
     field = [peer for peer in field if any(part in peer.name for part in options.peers)]
     for name in options.problems:
         problem = problems.problem(name)
+        problem = replace(problem, count=options.noises or problem.count)
         for schedule in options.schedules:
             for calls in options.calls:
                 row: dict[str, Any] = {"problem": name, "schedule": schedule, "calls": calls}
@@ -209,6 +210,7 @@ def main() -> None:
     parser.add_argument("--grid", help="a spec, in place of the default")
     parser.add_argument("--ours", action="store_true", help="leave the peers out")
     parser.add_argument("--peers", nargs="+", default=[""], help="parts of the names of those to be measured")
+    parser.add_argument("--noises", type=int, help="test samples; with few, RMS is the error of one or two of them")
     parser.add_argument("--quick", action="store_true", help="fewer spacings for the peers")
     parser.add_argument("--repositories", type=Path, help="folder with checkouts named diff-sampler and UniPC")
     parser.add_argument("--cache", type=Path, default=problems.CACHE)

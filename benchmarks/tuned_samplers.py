@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from obverse.ground import noise
-from obverse.sampler.advice import GRIDS, contenders
+from obverse.sampler.advice import contenders
 from obverse.sampler.tableau import Tableau
-from obverse.sampler.truth import Errors, Truth, beginning, truth
+from obverse.sampler.truth import Errors, Truth, truth
 from obverse.sampler.tuned import Effort, Tuned, tune
 from problems import problem
 
@@ -104,8 +104,7 @@ def progress(name: str, calls: int) -> Any:
 def untuned(tuned: Tuned, calls: int, looked: int) -> dict[str, Tableau]:
     """The members with so many calls of the least rms and of the least median, on noise that the tuning held out."""
     known = tuned.truth.rows(slice(0, looked))
-    schedule = known.model.schedule
-    those = [(known.errors(one.table), one.table) for one in contenders(schedule, calls, GRIDS, beginning(known.model))]
+    those = [(known.errors(one.table), one.table) for one in contenders(known, calls)]
     return {what: min(those, key=lambda one: getattr(one[0], what))[1] for what in ("rms", "median")}
 
 

@@ -10,8 +10,9 @@ import torch
 from scipy.integrate import quad
 
 import obverse.sampler as ob
+from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, UnknownName
-from obverse.model import Mixture
+from obverse.model import Gaussian, Mixture
 from obverse.path import EDM, VP, Cosine, Data, Flow, Level, Linear, Noise, Prediction, Schedule, Score, V
 from obverse.sampler.program import Register
 from obverse.sampler.solvers.interpolation import fresh, weights
@@ -223,7 +224,7 @@ def test_the_default_is_more_exact_than_dpm_solver_2m_by_far() -> None:
     "spec",
     [
         "adams:memory=0",
-        "adams:memory=6",
+        "adams:memory=7",
         "adams:start=cold",
         "ab:memory=9",
         "lms:memory=0",
@@ -271,6 +272,31 @@ def test_steps_of_scales_shrink_towards_the_clean_end_as_the_power_says(power: f
     assert math.isinf(float(one[0])) and float(one[-1]) == 0.0
 
 
+@pytest.mark.parametrize("shape", [(2,), (5,), (6,), (1, 8, 8)])
+def test_the_default_is_told_the_size_of_a_sample_and_says_so(shape: tuple[int, ...]) -> None:
+    oracle, size = Gaussian(torch.full(shape, 0.3), 0.04, "cosine"), math.prod(shape)
+    by_default = ob.sample(oracle, (3, *shape), steps=8)
+    spelled = ob.sample(oracle, (3, *shape), solver=f"thrifty:size={size}", grid=f"scales:size={size}", steps=8)
+    untold = ob.Solver.of("thrifty").tableau(oracle.schedule, ob.Scales(8))
+    assert torch.equal(by_default, spelled)
+    told = ob.Solver.of("thrifty").told(size=size).tableau(oracle.schedule, ob.Scales(8).told(size=size))
+    assert (told == untold) == (size > 5)
+
+
+@pytest.mark.parametrize("steps", [4, 5, 6, 8, 10, 16, 32])
+def test_knowing_that_a_sample_has_two_numbers_makes_the_default_more_exact(steps: int) -> None:
+    means = noise.normal((7, 2), seed=3, purpose="means", dtype=torch.float64)
+    oracle = Mixture(means, 0.05, None, "linear")
+    start = noise.normal((2048, 2), seed=0, purpose="start", dtype=torch.float64)
+    truth, told, untold = (
+        ob.Sampler(ob.Solver.of(f"thrifty:size={size}").tableau("linear", ob.Scales(n, size=size))).end(oracle, start)
+        for n, size in ((400, 2), (steps, 2), (steps, 64))
+    )
+    errors = [(end - truth).square().mean(1).sqrt() for end in (told, untold)]
+    assert float(errors[0].median()) < float(errors[1].median())
+    assert float(errors[0].clamp(max=0.1).mean()) < 0.9 * float(errors[1].clamp(max=0.1).mean())
+
+
 def test_scales_out_of_order_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="fine < coarse"):
         ob.Scales(fine=3.0, coarse=1.0)
@@ -278,3 +304,7 @@ def test_scales_out_of_order_are_refused() -> None:
         ob.Scales(start=0.0)
     with pytest.raises(InvalidArgument, match="power"):
         ob.Scales(power=0.0)
+    with pytest.raises(InvalidArgument, match="scales: size"):
+        ob.Scales(size=0)
+    with pytest.raises(InvalidArgument, match="thrifty: size"):
+        ob.Solver.of("thrifty:size=0")

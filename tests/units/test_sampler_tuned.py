@@ -287,7 +287,7 @@ def test_a_recommended_method_made_again_from_its_words_has_the_error_promised()
 
 
 def test_contenders_are_deterministic_different_and_within_budget() -> None:
-    those = list(contenders(Schedule.of("linear"), 7, ["angle"]))
+    those = list(contenders(truth(ring(), draw(4, "contenders"), None), 7, ["angle"]))
     assert len({one.solver for one in those}) >= 6
     assert all(one.calls <= 7 and one.table.draws == 0 for one in those)
     assert all(a.table.difference(b.table) > 1e-11 for i, a in enumerate(those) for b in those[:i])

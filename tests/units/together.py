@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 FORKS = """
-import json, os, sys, traceback
+import faulthandler, json, os, sys, traceback
 from obverse.train.processes import part
+
+faulthandler.enable()  # says where, should a process be ended by a library's threads
 
 for line in sys.stdin:
     order = json.loads(line)
@@ -47,7 +49,8 @@ def together(script: str) -> Iterator[Callable[..., None]]:
                 port = str(free.getsockname()[1])
             orders.write(json.dumps({"count": count, "port": port, "environment": environment, **given}) + "\n")
             orders.flush()
-            assert answers.readline().strip() == str([0] * count)
+            codes = answers.readline().strip()
+            assert codes == str([0] * count), f"the processes ended with {codes}"
 
         yield work
         orders.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,11 @@ class Facts:
     scaling: Scaling
     schema: Schema | None = None
     rate: int = field(default=0, compare=False)
+
+    @property
+    def size(self) -> int:
+        """Numbers of one sample."""
+        return math.prod(self.shape)
 
     @classmethod
     def of(cls, data: Dataset) -> Self:

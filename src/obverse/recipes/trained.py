@@ -91,7 +91,7 @@ class Trained(NamedTuple):
                 f"{sampling.solver} has no table: it chooses its levels on the way. This needs a solver with a grid, "
                 f"such as dpmpp-2m."
             )
-        solver = with_eta(Solver.of(sampling.solver), sampling.eta)
+        solver = with_eta(Solver.of(sampling.solver), sampling.eta).told(size=self.facts.size)
         return solver.tableau(self.on(sampling).schedule, self.grid(sampling))
 
     def adapts(self, sampling: Sampling) -> Adaptive | None:
@@ -116,8 +116,8 @@ class Trained(NamedTuple):
     def grid(self, sampling: Sampling) -> Grid:
         """The grid that would be visited."""
         if sampling.grid != "auto":
-            return Grid.of(sampling.grid).resized(sampling.steps)
-        return Scales(steps=sampling.steps, start=self.begin(sampling))
+            return Grid.of(sampling.grid).resized(sampling.steps).told(size=self.facts.size)
+        return Scales(steps=sampling.steps, start=self.begin(sampling), size=self.facts.size)
 
     def begin(self, sampling: Sampling) -> float:
         """The time that sampling begins at unless a grid says otherwise: 1, or just below where 1 cannot be."""

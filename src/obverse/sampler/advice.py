@@ -137,7 +137,7 @@ def tell(watch: Watch | None, what: str, done: int, total: int, errors: Errors |
 
 def race(known: Truth, calls: int, grids: Sequence[Grid | str] = GRIDS) -> tuple[list[Contender], int]:
     """The best of all members at a budget, most exact first, and how many ran."""
-    everyone = list(contenders(known.model.schedule, calls, grids, beginning(known.model)))
+    everyone = list(contenders(known, calls, grids))
     if not everyone:
         raise InvalidArgument(f"No method fits into {calls} calls on these grids.")
     first = known.rows(slice(0, HEAT))
@@ -151,13 +151,12 @@ def ranked(known: Truth, those: Iterable[Contender]) -> list[Contender]:
     return sorted(measured, key=lambda one: one.errors.score)
 
 
-def contenders(
-    schedule: Schedule, calls: int, grids: Sequence[Grid | str] = GRIDS, begin: float = 1.0
-) -> Iterator[Contender]:
+def contenders(known: Truth, calls: int, grids: Sequence[Grid | str] = GRIDS) -> Iterator[Contender]:
     """Every deterministic member on every grid, in as many steps as the calls allow; equal tables once."""
     seen: list[Tensor] = []
-    for solver in _members():
-        for grid in map(Grid.of, grids):
+    schedule, begin, size = known.model.schedule, beginning(known.model), math.prod(known.noise.shape[1:])
+    for solver in (member.told(size=size) for member in _members()):
+        for grid in (Grid.of(grid).told(size=size) for grid in grids):
             grid = replace(grid, start=begin) if "start" in grid.settings() else grid  # type: ignore[type-var]
             make = partial(largest, solver, schedule, grid)
             fitting = make(calls)

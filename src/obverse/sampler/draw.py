@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -165,8 +166,9 @@ def sampled(
         _alone(method, steps=steps, grid=_said(grid), eta=eta)
         table = method
     else:
-        levels = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
-        table = _tableau(with_eta(method, eta), model.schedule, levels)
+        size = math.prod(shape[1:])
+        levels = Grid.of(grid).told(size=size) if steps is None else Grid.of(grid).resized(steps).told(size=size)
+        table = _tableau(with_eta(method, eta).told(size=size), model.schedule, levels)
     if start is None and float(table.levels[0].theta) < float(table.levels[-1].theta):
         raise InvalidArgument("This run goes from data to noise: give the data to start from, start=x.")
     asked = model if microbatch is None else Microbatched(model, microbatch)

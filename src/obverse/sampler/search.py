@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from obverse.ground.errors import InvalidArgument
-from obverse.sampler.advice import GRIDS, contenders, race
+from obverse.sampler.advice import contenders, race
 from obverse.sampler.descent import TINY, Place, descend
 from obverse.sampler.fitting import Method
 from obverse.sampler.grids import Angle
@@ -129,7 +129,7 @@ def starts(known: Truth, calls: int, count: int, aim: Aim) -> list[Method]:
     """What comes closest and can be fitted: methods of so many calls, and of one more, whose first is left out."""
     known = known.rows(slice(0, LOOKED))
     schedule, begin = known.model.schedule, beginning(known.model)
-    alike, longer = (list(_fittable(known, number, begin)) for number in (calls, calls + 1))
+    alike, longer = (list(_fittable(known, number)) for number in (calls, calls + 1))
     found = []
     for those in (alike, [one.later() for one in longer]):
         ranked = sorted(those, key=lambda one: aim(known.errors(one.tableau(schedule))))
@@ -139,9 +139,9 @@ def starts(known: Truth, calls: int, count: int, aim: Aim) -> list[Method]:
     return shared[:count] or [Method.of(plain)]
 
 
-def _fittable(known: Truth, calls: int, begin: float) -> Iterator[Method]:
+def _fittable(known: Truth, calls: int) -> Iterator[Method]:
     """Members of so many calls, as numbers."""
-    for one in contenders(known.model.schedule, calls, GRIDS, begin):
+    for one in contenders(known, calls):
         try:
             method = Method.of(one.table)
         except InvalidArgument:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,18 @@ from obverse.ground.errors import require
 from obverse.ground.numerics import exact
 from obverse.path import Level, Schedule
 from obverse.sampler.grids.grid import Grid, at_nsr
+
+FEW = 5  # numbers of a sample up to which few steps are spread in another way
+
+
+def few(size: int | None) -> bool:
+    """Whether samples have so few numbers; where their size is not known, they have not."""
+    return size is not None and size <= FEW
+
+
+def farthest(size: int | None) -> float:
+    """The largest scale that few steps look at, in units of the data's spread: modes lie apart as sqrt(size)."""
+    return 8.0 if size is None else min(max(math.sqrt(3 * size), 8.0), 14.0)
 
 
 @dataclass(frozen=True)
@@ -23,12 +36,16 @@ class Scales(Grid, name="scales"):
     dimensions it is large) and filled in down to the finest detail that matters (fine). Few steps had better be wide.
 
     Args:     steps: intervals; the last goes straight to the clean end.
-              fine: the smaller scale; none: (steps - 4) / 10 within 0.1 and 0.4.
-              coarse: the larger one; none: (18 / steps)² within 2 and 8.
+              fine: the smaller scale; none: (steps - 4) / 10 within 0.1 and 1.5.
+              coarse: the larger one; none: (18 / steps)² from 2, and from twice the smaller one, to 8, or to the root
+                  of 3 size between 8 and 14.
               start: the time it begins at.
-              power: how much steps shrink towards the clean end; none: 0.6 + steps / 9 up to 1.3 on the two scales of
-                  these rules, 1 on others. The rules come from a search over random mixtures in 1 to 100 dimensions,
-                  together with `thrifty` (docs/log.md).
+              power: how much steps shrink towards the clean end; none: 0.9 + steps / 20 up to 1.5 on the two scales of
+                  these rules, 1 on others.
+              size: numbers of a sample, as `sample` knows it; none: many. In up to 5, where modes lie close, fine is
+                  (steps - 2) / 10 within 0.1 and 0.4, coarse 12 / steps from 1.75 and power 0.7 + steps / 10 up to
+                  1.4. The rules come from a search over random mixtures in 1 to 100 dimensions, together with
+                  `thrifty` (docs/log.md).
     """
 
     steps: int = 20
@@ -36,8 +53,10 @@ class Scales(Grid, name="scales"):
     coarse: float | None = None
     start: float = 1.0
     power: float | None = None
+    size: int | None = None
 
     def __post_init__(self) -> None:
+        require(self.size is None or self.size >= 1, f"scales: size >= 1 number a sample, got {self.size}.")
         fine, coarse, power = self.reach
         require(0 < fine < coarse, f"scales: 0 < fine < coarse, got fine={fine:g}, coarse={coarse:g}.")
         require(power > 0, f"scales: power > 0, got {power:g} (1 is even, more is finer at the clean end).")
@@ -46,10 +65,18 @@ class Scales(Grid, name="scales"):
     @property
     def reach(self) -> tuple[float, float, float]:
         """The two scales and the power in force."""
-        fine = min(max((self.steps - 4) / 10, 0.1), 0.4) if self.fine is None else self.fine
-        coarse = min(max((18 / max(self.steps, 1)) ** 2, 2.0), 8.0) if self.coarse is None else self.coarse
-        ruled = min(0.6 + max(self.steps, 4) / 9, 1.3) if self.fine is None and self.coarse is None else 1.0
-        return fine, coarse, ruled if self.power is None else self.power
+        steps = max(self.steps, 1)
+        if few(self.size):
+            fine, power = min(max((steps - 2) / 10, 0.1), 0.4), min(0.7 + steps / 10, 1.4)
+            coarse = max(12 / steps, 1.75)
+        else:
+            fine, power = min(max((steps - 4) / 10, 0.1), 1.5), min(0.9 + steps / 20, 1.5)
+            coarse = min(max((18 / steps) ** 2, 2 * fine, 2.0), farthest(self.size))
+        if self.fine is not None or self.coarse is not None:
+            fine = min(fine, (self.coarse or coarse) / 2) if self.fine is None else self.fine
+            coarse = max(coarse, 2 * fine) if self.coarse is None else self.coarse
+            power = 1.0
+        return fine, coarse, power if self.power is None else self.power
 
     def calls(self, schedule: Schedule) -> Level:
         first, least = (self._place(exact(schedule.at(t).nsr)) for t in (self.start, 0.0))

@@ -18,7 +18,7 @@ from obverse.sampler.solvers.interpolation import weights
 from obverse.sampler.solvers.onestep import constant_row, kept
 from obverse.sampler.solvers.solver import Combination, Guess, Solver, Trace
 
-MOST = 5  # estimates worth joining: beyond that a polynomial amplifies what it should carry on
+MOST = 6  # estimates worth joining: beyond that a polynomial amplifies what it should carry on
 HIGHEST = 4  # order that the extra calls of a start reach
 
 
@@ -148,7 +148,7 @@ class Adams(Multistep, name="adams"):
 
     Args:     face: what is joined: data, noise, flow or v. v is not exact on constant data.
               clock: in which.
-              memory: estimates joined, 1 to 5.
+              memory: estimates joined, 1 to 6.
               corrector: take each step again once the estimate at its end is known; one order more, no call more.
               start: ramp: as many estimates as there are, which costs high orders their first step (2 without, 3 with
                   the corrector is the most); exact: up to two calls more halfway through it, and order 4.
@@ -165,7 +165,7 @@ class Adams(Multistep, name="adams"):
 class AB(Multistep, name="ab"):
     """Adams-Bashforth on the circle: v is the slope of x_t / r in the angle, whatever the schedule (T3, T26).
 
-    Args:     memory: estimates joined, 1 to 5.
+    Args:     memory: estimates joined, 1 to 6.
               start: ramp or exact, as in `adams`.
     """
 
@@ -180,7 +180,7 @@ class AB(Multistep, name="ab"):
 class LMS(Multistep, name="lms"):
     """The noise estimate joined in nsr: the linear multistep method of k-diffusion where start=ramp (T26).
 
-    Args:     memory: estimates joined, 1 to 5.
+    Args:     memory: estimates joined, 1 to 6.
               start: ramp or exact, as in `adams`.
     Source:   Karras et al. (2022), equation 1 in d nsr; Adams-Bashforth with unequal steps.
     """
@@ -196,7 +196,7 @@ class LMS(Multistep, name="lms"):
 class DEIS(Multistep, name="deis"):
     """The noise estimate joined in the schedule's t: tAB-DEIS; in logsnr it is diffusers', in nsr rhoAB-DEIS (T26).
 
-    Args:     memory: estimates joined, 1 to 5; 4 is the paper's tAB3.
+    Args:     memory: estimates joined, 1 to 6; 4 is the paper's tAB3.
               clock: in which.
               start: ramp or exact, as in `adams`.
     Source:   Zhang & Chen (2023), "Fast sampling of diffusion models with exponential integrator", equations 14, 15.

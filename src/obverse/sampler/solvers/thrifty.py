@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from obverse.ground.errors import require
 from obverse.path import Flow, Level
+from obverse.sampler.grids.scales import few
 from obverse.sampler.solvers.clocks import InAngle
 from obverse.sampler.solvers.multistep import Joined, advance
 from obverse.sampler.solvers.solver import Combination, Solver, Trace
@@ -16,43 +19,68 @@ class Plan(NamedTuple):
     Args:     steps: from how many on.
               memory: estimates joined by the predictor; two in the last step, three in the one before ...
               first, last: how much of the correction is made, 1 being all: in the first step, evenly to the last.
+              ease: what the first is less by, times the number of steps. Near pure noise all data look normal, and one
+                  number takes out what the first step, with one estimate, gets wrong.
     """
 
     steps: int
     memory: int
     first: float
     last: float
+    ease: float = 0.0
 
     def share(self, number: int, total: int) -> float:
         """How much of the correction is made in a step."""
-        return self.first + (self.last - self.first) * number / max(total - 1, 1)
+        first = self.first - self.ease / total
+        return first + (self.last - first) * number / max(total - 1, 1)
 
 
-PLANS = (
+MANY = (
+    Plan(40, 6, 1.0, 1.0),
     Plan(24, 5, 1.0, 1.0),
-    Plan(10, 4, 1.0, 1.0),
+    Plan(16, 4, 1.0, 1.0),
+    Plan(12, 4, 1.0, 0.9),
+    Plan(10, 4, 1.0, 0.8),
     Plan(8, 3, 1.0, 0.7),
-    Plan(6, 2, 1.2, 0.7),
+    Plan(6, 2, 1.2, 0.6),
     Plan(5, 2, 1.4, 0.4),
-    Plan(4, 2, 1.2, 0.2),
+    Plan(4, 2, 0.6, 0.2),
+    Plan(1, 2, 0.0, 0.0),
+)
+FEW = (
+    Plan(16, 6, 1.0, 1.0, ease=2.2),
+    Plan(10, 5, 1.0, 1.0, ease=1.6),
+    Plan(8, 4, 0.9, 0.75),
+    Plan(6, 4, 1.0, 0.6),
+    Plan(5, 2, 1.2, 0.5),
+    Plan(4, 2, 1.2, 0.3),
     Plan(1, 2, 0.0, 0.0),
 )
 
 
+@dataclass(frozen=True)
 class Thrifty(Solver, name="thrifty"):
     """The most exact method here for its calls: exponential Adams in the angle, set by the number of steps (T26).
 
-    Flow estimates, one call a step: two are joined, three from 8 steps on, four from 10, five from 24, fewer again
-    towards the end. From 4 steps on each step is corrected by the call that follows it; below 10 the correction weakens
-    from the first step to the last. The plans, and the rules of the grid `scales`, come from a search over random
-    mixtures in 1 to 100 dimensions: they know the number of steps and nothing of the data but that its spread is near
-    1. In few steps high orders send samples to the wrong mode; in the last steps they overshoot data that is points.
+    Flow estimates, one call a step: two are joined, more of them the more steps there are, up to six, and fewer again
+    towards the end. From 4 steps on each step is corrected by the call that follows it; in few steps the correction
+    weakens towards the data. The plans, and the rules of the grid `scales`, come from a search over random mixtures in
+    1 to 100 dimensions: they know the number of steps and of dimensions, and nothing else of the data but that its
+    spread is near 1. In few steps high orders send samples to the wrong mode; in the last steps they overshoot data
+    that is points.
+
+    Args:     size: numbers of a sample, as `sample` knows it; none: many. Up to 5 have plans of their own.
     """
+
+    size: int | None = None
 
     order: ClassVar[int] = 3
 
+    def __post_init__(self) -> None:
+        require(self.size is None or self.size >= 1, f"thrifty: size >= 1 number a sample, got {self.size}.")
+
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        plan = next(plan for plan in PLANS if trace.total >= plan.steps)
+        plan = next(plan for plan in (FEW if few(self.size) else MANY) if trace.total >= plan.steps)
         memory = min(plan.memory, trace.total - trace.number + 1)
         share = plan.share(trace.number, trace.total)
         return advance(trace, Joined(Flow(), InAngle()).step, memory, x_t, t, s, corrector=plan.first > 0, share=share)

@@ -176,7 +176,7 @@ def compare(options: argparse.Namespace, ask: dict[str, Any]) -> Iterator[dict[s
         problem = replace(problem, count=options.noises or problem.count)
         for schedule in options.schedules:
             for calls in options.calls:
-                row: dict[str, Any] = {"problem": name, "schedule": schedule, "calls": calls}
+                row: dict[str, Any] = {"problem": name, "schedule": schedule, "calls": calls, "noises": problem.count}
                 row["ours"] = ours_scores(problem, schedule, calls, options.cache, **ask)
                 if field:
                     row["peer"] = best(problem, schedule, field, calls, options.quick, options.cache)

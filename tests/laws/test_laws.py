@@ -119,6 +119,7 @@ VARIANTS: list[Family] = [
     ob.UniPC(1, "bh1"),
     ob.UniPC(corrector=False),
     ob.Thrifty(size=2),
+    ob.Thrifty(size=64),
     ob.Scales(fine=0.1, coarse=3.0, start=0.98),
     ob.Scales(size=2),
     ob.Scales(size=784),

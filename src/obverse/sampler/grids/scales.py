@@ -13,17 +13,17 @@ from obverse.ground.numerics import exact
 from obverse.path import Level, Schedule
 from obverse.sampler.grids.grid import Grid, at_nsr
 
-FEW = 5  # numbers of a sample up to which few steps are spread in another way
+FEW, MANY = 5, 30  # numbers of a sample up to which they are few, and from which they are many
 
 
 def few(size: int | None) -> bool:
-    """Whether samples have so few numbers; where their size is not known, they have not."""
+    """Whether samples have so few numbers: then modes lie close."""
     return size is not None and size <= FEW
 
 
-def farthest(size: int | None) -> float:
-    """The largest scale that few steps look at, in units of the data's spread: modes lie apart as sqrt(size)."""
-    return 8.0 if size is None else min(max(math.sqrt(3 * size), 8.0), 14.0)
+def many(size: int | None) -> bool:
+    """Whether samples have so many numbers: then modes are told apart at noise that varies little, and all at once."""
+    return size is not None and size >= MANY
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Scales(Grid, name="scales"):
 
     Args:     steps: intervals; the last goes straight to the clean end.
               fine: the smaller scale; none: (steps - 4) / 10 within 0.1 and 1.5.
-              coarse: the larger one; none: (18 / steps)² from 2, and from twice the smaller one, to 8, or to the root
-                  of 3 size between 8 and 14.
+              coarse: the larger one; none: (18 / steps)² from 2, and from twice the smaller one, to 6.
               start: the time it begins at.
               power: how much steps shrink towards the clean end; none: 0.9 + steps / 20 up to 1.5 on the two scales of
                   these rules, 1 on others.
-              size: numbers of a sample, as `sample` knows it; none: many. In up to 5, where modes lie close, fine is
-                  (steps - 2) / 10 within 0.1 and 0.4, coarse 12 / steps from 1.75 and power 0.7 + steps / 10 up to
-                  1.4. The rules come from a search over random mixtures in 1 to 100 dimensions, together with
-                  `thrifty` (docs/log.md).
+              size: numbers of a sample, as `sample` knows it; none: neither few nor many. From 30 on, coarse is
+                  (20 / steps)² to the root of 3 size, at most 14; from 8 steps on power is 1.5, from 9 steps on fine
+                  (steps - 4) / 7 up to 1.5. Up to 5, fine is (steps - 2) / 10 within 0.1 and 0.4, coarse 12 / steps
+                  from 1.75, power 0.7 + steps / 10 up to 1.4. All rules come from a search over random mixtures in 1
+                  to 192 dimensions, together with `thrifty` (docs/log.md).
     """
 
     steps: int = 20
@@ -71,7 +71,12 @@ class Scales(Grid, name="scales"):
             coarse = max(12 / steps, 1.75)
         else:
             fine, power = min(max((steps - 4) / 10, 0.1), 1.5), min(0.9 + steps / 20, 1.5)
-            coarse = min(max((18 / steps) ** 2, 2 * fine, 2.0), farthest(self.size))
+            reach, farthest = 18.0, 6.0
+            if many(self.size):
+                reach, farthest = 20.0, min(math.sqrt(3 * (self.size or 0)), 14.0)
+                power = 1.5 if steps >= 8 else power
+                fine = min((steps - 4) / 7, 1.5) if steps >= 9 else fine
+            coarse = min(max((reach / steps) ** 2, 2 * fine, 2.0), farthest)
         if self.fine is not None or self.coarse is not None:
             fine = min(fine, (self.coarse or coarse) / 2) if self.fine is None else self.fine
             coarse = max(coarse, 2 * fine) if self.coarse is None else self.coarse

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from obverse.ground.errors import require
 from obverse.path import Flow, Level
-from obverse.sampler.grids.scales import few
+from obverse.sampler.grids.scales import few, many
 from obverse.sampler.solvers.clocks import InAngle
 from obverse.sampler.solvers.multistep import Joined, advance
 from obverse.sampler.solvers.solver import Combination, Solver, Trace
@@ -17,10 +17,11 @@ class Plan(NamedTuple):
     """What an exponential Adams method is from a number of steps on.
 
     Args:     steps: from how many on.
-              memory: estimates joined by the predictor; two in the last step, three in the one before ...
+              memory: estimates joined by the predictor.
               first, last: how much of the correction is made, 1 being all: in the first step, evenly to the last.
               ease: what the first is less by, times the number of steps. Near pure noise all data look normal, and one
                   number takes out what the first step, with one estimate, gets wrong.
+              tail: two estimates are joined in so many last steps, three in as many before them ...
     """
 
     steps: int
@@ -28,24 +29,33 @@ class Plan(NamedTuple):
     first: float
     last: float
     ease: float = 0.0
+    tail: int = 1
 
     def share(self, number: int, total: int) -> float:
         """How much of the correction is made in a step."""
         first = self.first - self.ease / total
         return first + (self.last - first) * number / max(total - 1, 1)
 
+    def joined(self, number: int, total: int) -> int:
+        """How many estimates a step joins at most."""
+        return min(self.memory, 2 + (total - 1 - number) // self.tail)
 
+
+SHORT = (Plan(6, 2, 1.2, 0.6), Plan(5, 2, 1.4, 0.4), Plan(4, 2, 0.6, 0.2), Plan(1, 2, 0.0, 0.0))
 MANY = (
-    Plan(40, 6, 1.0, 1.0),
-    Plan(24, 5, 1.0, 1.0),
+    Plan(28, 5, 1.0, 1.0, tail=3),
+    Plan(16, 4, 1.0, 1.0, tail=3),
+    Plan(10, 3, 1.0, 0.95, tail=3),
+    Plan(8, 3, 1.0, 0.8, tail=3),
+    *SHORT,
+)
+SOME = (
+    Plan(48, 5, 1.0, 1.0),
     Plan(16, 4, 1.0, 1.0),
     Plan(12, 4, 1.0, 0.9),
     Plan(10, 4, 1.0, 0.8),
     Plan(8, 3, 1.0, 0.7),
-    Plan(6, 2, 1.2, 0.6),
-    Plan(5, 2, 1.4, 0.4),
-    Plan(4, 2, 0.6, 0.2),
-    Plan(1, 2, 0.0, 0.0),
+    *SHORT,
 )
 FEW = (
     Plan(16, 6, 1.0, 1.0, ease=2.2),
@@ -65,11 +75,12 @@ class Thrifty(Solver, name="thrifty"):
     Flow estimates, one call a step: two are joined, more of them the more steps there are, up to six, and fewer again
     towards the end. From 4 steps on each step is corrected by the call that follows it; in few steps the correction
     weakens towards the data. The plans, and the rules of the grid `scales`, come from a search over random mixtures in
-    1 to 100 dimensions: they know the number of steps and of dimensions, and nothing else of the data but that its
-    spread is near 1. In few steps high orders send samples to the wrong mode; in the last steps they overshoot data
-    that is points.
+    1 to 192 dimensions, checked on trained networks: they know the number of steps and of dimensions, and nothing else
+    of the data but that its spread is near 1. In few steps high orders send samples to the wrong mode; in the last
+    steps they overshoot data that is points.
 
-    Args:     size: numbers of a sample, as `sample` knows it; none: many. Up to 5 have plans of their own.
+    Args:     size: numbers of a sample, as `sample` knows it; none: neither few (5) nor many (30), which have plans of
+                  their own.
     """
 
     size: int | None = None
@@ -80,7 +91,8 @@ class Thrifty(Solver, name="thrifty"):
         require(self.size is None or self.size >= 1, f"thrifty: size >= 1 number a sample, got {self.size}.")
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        plan = next(plan for plan in (FEW if few(self.size) else MANY) if trace.total >= plan.steps)
-        memory = min(plan.memory, trace.total - trace.number + 1)
+        plans = FEW if few(self.size) else MANY if many(self.size) else SOME
+        plan = next(plan for plan in plans if trace.total >= plan.steps)
+        memory = plan.joined(trace.number, trace.total)
         share = plan.share(trace.number, trace.total)
         return advance(trace, Joined(Flow(), InAngle()).step, memory, x_t, t, s, corrector=plan.first > 0, share=share)

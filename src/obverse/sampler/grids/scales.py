@@ -36,7 +36,7 @@ class Scales(Grid, name="scales"):
     dimensions it is large) and filled in down to the finest detail that matters (fine). Few steps had better be wide.
 
     Args:     steps: intervals; the last goes straight to the clean end.
-              fine: the smaller scale; none: (steps - 4) / 10 within 0.1 and 1.5.
+              fine: the smaller scale; none: (steps - 4) / 10 within 0.1 and 0.8.
               coarse: the larger one; none: (18 / steps)² from 2, and from twice the smaller one, to 6.
               start: the time it begins at.
               power: how much steps shrink towards the clean end; none: 0.9 + steps / 20 up to 1.5 on the two scales of
@@ -70,7 +70,7 @@ class Scales(Grid, name="scales"):
             fine, power = min(max((steps - 2) / 10, 0.1), 0.4), min(0.7 + steps / 10, 1.4)
             coarse = max(12 / steps, 1.75)
         else:
-            fine, power = min(max((steps - 4) / 10, 0.1), 1.5), min(0.9 + steps / 20, 1.5)
+            fine, power = min(max((steps - 4) / 10, 0.1), 0.8), min(0.9 + steps / 20, 1.5)
             reach, farthest = 18.0, 6.0
             if many(self.size):
                 reach, farthest = 20.0, min(math.sqrt(3 * (self.size or 0)), 14.0)

@@ -16,6 +16,7 @@ from obverse.model import Gaussian, Mixture
 from obverse.path import EDM, VP, Cosine, Data, Flow, Level, Linear, Noise, Prediction, Schedule, Score, V
 from obverse.sampler.program import Register
 from obverse.sampler.solvers.interpolation import fresh, weights
+from obverse.sampler.solvers.thrifty import FEW, MANY, SOME, Plan
 
 BASHFORTH = {  # Adams-Bashforth, Hairer, Norsett & Wanner, table III.1.1
     1: ("1",),
@@ -295,6 +296,18 @@ def test_knowing_that_a_sample_has_two_numbers_makes_the_default_more_exact(step
     errors = [(end - truth).square().mean(1).sqrt() for end in (told, untold)]
     assert float(errors[0].median()) < float(errors[1].median())
     assert float(errors[0].clamp(max=0.1).mean()) < 0.9 * float(errors[1].clamp(max=0.1).mean())
+
+
+def test_plans_join_fewer_estimates_towards_the_data_and_correct_all_in_many_steps() -> None:
+    plan = Plan(1, 5, 1.0, 1.0, ease=1.6, tail=3)
+    joined = [plan.joined(number, 32) for number in range(32)]
+    assert joined[-10:] == [5, 4, 4, 4, 3, 3, 3, 2, 2, 2] and set(joined[:-10]) == {5}
+    for total in (16, 64, 1024):
+        shares = [plan.share(number, total) for number in range(total)]
+        assert shares[0] == pytest.approx(1 - 1.6 / total) and shares[-1] == 1.0 and shares == sorted(shares)
+    for plans in (FEW, SOME, MANY):
+        assert [plan.steps for plan in plans] == sorted({plan.steps for plan in plans}, reverse=True)
+        assert plans[0].first == plans[0].last == 1.0 and plans[-1].steps == 1  # or an order would be lost
 
 
 def test_scales_out_of_order_are_refused() -> None:

@@ -83,7 +83,7 @@ class Thrifty(Solver, name="thrifty"):
     weakens towards the data. The plans, and the rules of the grid `scales`, come from a search over random mixtures in
     1 to 192 dimensions, checked on trained networks: they know the number of steps and of dimensions, and nothing else
     of the data but that its spread is near 1. In few steps high orders send samples to the wrong mode; in the last
-    steps they overshoot data that is points.
+    steps they overshoot, most of all with networks, whose estimates are rough there.
 
     Args:     size: numbers of a sample, as `sample` knows it; none: neither few (5) nor many (30), which have plans of
                   their own.

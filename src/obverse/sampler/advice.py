@@ -156,7 +156,7 @@ def contenders(known: Truth, calls: int, grids: Sequence[Grid | str] = GRIDS) ->
     seen: list[Tensor] = []
     schedule, begin, size = known.model.schedule, beginning(known.model), math.prod(known.noise.shape[1:])
     for solver in (member.told(size=size) for member in _members()):
-        for grid in (Grid.of(grid).told(size=size) for grid in grids):
+        for grid in (Grid.of(spec).told(size=size) for spec in grids):
             grid = replace(grid, start=begin) if "start" in grid.settings() else grid  # type: ignore[type-var]
             make = partial(largest, solver, schedule, grid)
             fitting = make(calls)

@@ -167,8 +167,8 @@ def sampled(
         table = method
     else:
         size = math.prod(shape[1:])
-        levels = Grid.of(grid).told(size=size) if steps is None else Grid.of(grid).resized(steps).told(size=size)
-        table = _tableau(with_eta(method, eta).told(size=size), model.schedule, levels)
+        levels = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
+        table = _tableau(with_eta(method, eta).told(size=size), model.schedule, levels.told(size=size))
     if start is None and float(table.levels[0].theta) < float(table.levels[-1].theta):
         raise InvalidArgument("This run goes from data to noise: give the data to start from, start=x.")
     asked = model if microbatch is None else Microbatched(model, microbatch)

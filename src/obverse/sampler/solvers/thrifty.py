@@ -41,15 +41,16 @@ class Plan(NamedTuple):
         return min(self.memory, 2 + (total - 1 - number) // self.tail)
 
 
+SIX_AND_FIVE = (Plan(6, 2, 1.2, 0.6), Plan(5, 2, 1.4, 0.4))
+FEWER = Plan(1, 2, 0.0, 0.0)
 MANY = (
     Plan(28, 5, 1.0, 1.0, tail=3),
     Plan(16, 4, 1.0, 1.0, tail=3),
     Plan(10, 3, 1.0, 0.95, tail=3),
     Plan(8, 3, 1.0, 0.8, tail=3),
-    Plan(6, 2, 1.2, 0.6),
-    Plan(5, 2, 1.4, 0.4),
+    *SIX_AND_FIVE,
     Plan(4, 2, 0.6, 0.2),
-    Plan(1, 2, 0.0, 0.0),
+    FEWER,
 )
 SOME = (
     Plan(48, 5, 1.0, 1.0),
@@ -57,10 +58,9 @@ SOME = (
     Plan(12, 4, 1.0, 0.9),
     Plan(10, 4, 1.0, 0.8),
     Plan(8, 3, 1.0, 0.7),
-    Plan(6, 2, 1.2, 0.6),
-    Plan(5, 2, 1.4, 0.4),
+    *SIX_AND_FIVE,
     Plan(4, 2, 1.2, 0.2),
-    Plan(1, 2, 0.0, 0.0),
+    FEWER,
 )
 FEW = (
     Plan(16, 6, 1.0, 1.0, ease=2.2),
@@ -70,7 +70,7 @@ FEW = (
     Plan(6, 4, 1.0, 0.6),
     Plan(5, 2, 1.2, 0.5),
     Plan(4, 2, 1.2, 0.3),
-    Plan(1, 2, 0.0, 0.0),
+    FEWER,
 )
 
 

@@ -11,7 +11,6 @@ from obverse.ground import extras, noise
 from obverse.ground.errors import InvalidArgument, MissingExtra, ObverseError, UnknownName
 from obverse.ground.families import Family
 from obverse.ground.shapes import against, mean_of_rows, rows, stack
-from obverse.sampler import Scales, Switch
 
 
 class Shape(Family, family="shape"):
@@ -216,11 +215,3 @@ def test_a_missing_package_comes_with_the_line_that_adds_it() -> None:
         extras.load("nowhere_to_be_found.inside", extra="report")
     with pytest.raises(ImportError):
         extras.load("nowhere_to_be_found", extra="data")
-
-
-def test_what_was_left_open_is_told_within_too_and_what_was_said_stays() -> None:
-    assert Scales(steps=4).told(size=3) == Scales(steps=4, size=3)
-    assert Scales(size=7).told(size=3) == Scales(size=7)
-    assert Switch("thrifty", "ddim").told(size=3) == Switch("thrifty:size=3", "ddim")  # type: ignore[arg-type]
-    same = Circle()
-    assert same.told(size=3) is same

@@ -99,25 +99,6 @@ class Family:
         except InvalidArgument:
             return self.name
 
-    def told(self, *, size: int) -> Self:
-        """The same member, knowing how many numbers a sample has, if it asks and nobody said (size=None).
-
-        Members that it holds are told too.
-
-        Example:
-            >>> from obverse.sampler import Scales
-            >>> Scales(steps=4).told(size=2).spec
-            'scales:steps=4,size=2'
-        """
-        known: dict[str, Any] = {}
-        for name in self.settings():
-            value = getattr(self, name)
-            found = value.told(size=size) if isinstance(value, Family) else value
-            found = size if name == "size" and value is None else found
-            if found is not value:
-                known[name] = found
-        return dataclasses.replace(self, **known) if known else self  # type: ignore[type-var]
-
     @classmethod
     def settings(cls) -> set[str]:
         """The fields that can be set."""

@@ -19,6 +19,7 @@ from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
 from obverse.sampler import Adaptive, Grid, Scales, Solver, Step, Tableau
 from obverse.sampler.draw import with_eta
+from obverse.sampler.sizes import told
 from obverse.sampler.truth import beginning
 from obverse.train import Checkpoint, Run, checkpoint
 from obverse.train.snapshots import weights
@@ -91,7 +92,7 @@ class Trained(NamedTuple):
                 f"{sampling.solver} has no table: it chooses its levels on the way. This needs a solver with a grid, "
                 f"such as dpmpp-2m."
             )
-        solver = with_eta(Solver.of(sampling.solver), sampling.eta).told(size=self.facts.size)
+        solver = told(with_eta(Solver.of(sampling.solver), sampling.eta), self.facts.size)
         return solver.tableau(self.on(sampling).schedule, self.grid(sampling))
 
     def adapts(self, sampling: Sampling) -> Adaptive | None:
@@ -116,7 +117,7 @@ class Trained(NamedTuple):
     def grid(self, sampling: Sampling) -> Grid:
         """The grid that would be visited."""
         if sampling.grid != "auto":
-            return Grid.of(sampling.grid).resized(sampling.steps).told(size=self.facts.size)
+            return told(Grid.of(sampling.grid).resized(sampling.steps), self.facts.size)
         return Scales(steps=sampling.steps, start=self.begin(sampling), size=self.facts.size)
 
     def begin(self, sampling: Sampling) -> float:

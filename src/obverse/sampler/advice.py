@@ -15,6 +15,7 @@ from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.model import Cond, Model
 from obverse.path import Schedule
 from obverse.sampler.grids import Grid
+from obverse.sampler.sizes import told
 from obverse.sampler.solvers.solver import Solver
 from obverse.sampler.tableau import SAME, Tableau
 from obverse.sampler.truth import Errors, Truth, beginning, check_noise, truth
@@ -155,8 +156,8 @@ def contenders(known: Truth, calls: int, grids: Sequence[Grid | str] = GRIDS) ->
     """Every deterministic member on every grid, in as many steps as the calls allow; equal tables once."""
     seen: list[Tensor] = []
     schedule, begin, size = known.model.schedule, beginning(known.model), math.prod(known.noise.shape[1:])
-    for solver in (member.told(size=size) for member in _members()):
-        for grid in (Grid.of(spec).told(size=size) for spec in grids):
+    for solver in (told(member, size) for member in _members()):
+        for grid in (told(Grid.of(spec), size) for spec in grids):
             grid = replace(grid, start=begin) if "start" in grid.settings() else grid  # type: ignore[type-var]
             make = partial(largest, solver, schedule, grid)
             fitting = make(calls)

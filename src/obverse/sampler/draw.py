@@ -19,6 +19,7 @@ from obverse.model import Cond, Microbatched, Model
 from obverse.path import Level, Schedule
 from obverse.sampler.grids import Grid
 from obverse.sampler.run import Sampler, Step
+from obverse.sampler.sizes import told
 from obverse.sampler.solvers.solver import Solver
 from obverse.sampler.tableau import Tableau
 from obverse.sampler.tolerance.adaptive import Adaptive
@@ -168,7 +169,7 @@ def sampled(
     else:
         size = math.prod(shape[1:])
         levels = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
-        table = _tableau(with_eta(method, eta).told(size=size), model.schedule, levels.told(size=size))
+        table = _tableau(told(with_eta(method, eta), size), model.schedule, told(levels, size))
     if start is None and float(table.levels[0].theta) < float(table.levels[-1].theta):
         raise InvalidArgument("This run goes from data to noise: give the data to start from, start=x.")
     asked = model if microbatch is None else Microbatched(model, microbatch)

@@ -12,18 +12,7 @@ from obverse.ground.errors import require
 from obverse.ground.numerics import exact
 from obverse.path import Level, Schedule
 from obverse.sampler.grids.grid import Grid, at_nsr
-
-FEW, MANY = 5, 30  # numbers of a sample up to which they are few, and from which they are many
-
-
-def few(size: int | None) -> bool:
-    """Whether samples have so few numbers: then modes lie close."""
-    return size is not None and size <= FEW
-
-
-def many(size: int | None) -> bool:
-    """Whether samples have so many numbers: then modes are told apart at noise that varies little, and all at once."""
-    return size is not None and size >= MANY
+from obverse.sampler.sizes import checked, few, many
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ class Scales(Grid, name="scales"):
     size: int | None = None
 
     def __post_init__(self) -> None:
-        require(self.size is None or self.size >= 1, f"scales: size >= 1 number a sample, got {self.size}.")
+        checked(self.size, self.name)
         fine, coarse, power = self.reach
         require(0 < fine < coarse, f"scales: 0 < fine < coarse, got fine={fine:g}, coarse={coarse:g}.")
         require(power > 0, f"scales: power > 0, got {power:g} (1 is even, more is finer at the clean end).")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from obverse.ground.errors import require
 from obverse.path import Flow, Level
-from obverse.sampler.grids.scales import few, many
+from obverse.sampler.sizes import checked, few, many
 from obverse.sampler.solvers.clocks import InAngle
 from obverse.sampler.solvers.multistep import Joined, advance
 from obverse.sampler.solvers.solver import Combination, Solver, Trace
@@ -94,7 +93,7 @@ class Thrifty(Solver, name="thrifty"):
     order: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
-        require(self.size is None or self.size >= 1, f"thrifty: size >= 1 number a sample, got {self.size}.")
+        checked(self.size, self.name)
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         plans = FEW if few(self.size) else MANY if many(self.size) else SOME

@@ -132,7 +132,10 @@ def test_all_sections_are_there_in_order(digits: Looked) -> None:
     assert all(report.numbers[name] is not None for name in SECTIONS)
     assert len(page.all("h1")) == 1 and len(page.all("h2")) == len(SECTIONS)
     assert len(page.all("caption")) == len(page.all("table"))
-    assert [(done, total) for _, done, total in told] == [(k, 8) for k in range(9)]
+    done = [done for _, done, total in told if total == 100]
+    assert len(done) == len(told) and done[0] == 0 and done[-1] == 100 and done == sorted(done)
+    drawing = [done for title, done, _ in told if title == "Samplers"]
+    assert len(set(drawing)) > 20 and max(drawing) == 99  # no long silence, and the work was foreseen
     assert "training" in page.text and "12.5" in page.text
 
 

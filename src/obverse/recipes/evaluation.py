@@ -21,6 +21,7 @@ from obverse.recipes.trained import Trained
 from obverse.sampler import Step
 
 METRICS = ("frechet", "mmd", "sliced-w2", "energy")
+MOST = 1000  # samples that are drawn unless asked for more
 _HELD = 2**28  # numbers of a data set that are held at once, 1 GiB in float32
 
 
@@ -100,7 +101,7 @@ def evaluate(
     train, held = build.datasets(trained.recipe)
     if held is None:
         raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
-    count = min(len(held), 1000) if count is None else count
+    count = min(len(held), MOST) if count is None else count
     labels = _as_frequent(held, count)
     begun = time.perf_counter()
     x = trained.sample(count, sampling, labels=labels, watch=watch)

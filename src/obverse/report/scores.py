@@ -23,6 +23,12 @@ SAMPLERS = (
 )
 
 
+def work(subject: Subject) -> int:
+    """Steps of all samplers of a report, times the samples that each draws."""
+    tried = min(COUNT, subject.foreseen) * sum(steps for _, steps in SAMPLERS)
+    return subject.foreseen * subject.sampling.steps + tried
+
+
 def distances(subject: Subject) -> Section:
     """Distances of samples to held-out data, each beside real against real."""
     found = subject.drawn.evaluation
@@ -110,7 +116,7 @@ def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None
     found: dict[str, Any] = dict.fromkeys(("calls", "seconds", "frechet_ratio", "accuracy", "refused"))
     begun = time.perf_counter()
     try:
-        x = subject.trained.sample(count, sampling, labels=labels)
+        x = subject.trained.sample(count, sampling, labels=labels, watch=subject.watch)
     except ObverseError as error:
         return {**found, "refused": str(error)}
     found["seconds"] = time.perf_counter() - begun

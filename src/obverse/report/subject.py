@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -13,8 +13,9 @@ from torch.nn.functional import interpolate
 from obverse.data import Batch, Dataset, png, sheet
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import Evaluation, Sampling, Trained, build, evaluate
-from obverse.recipes.evaluation import look
+from obverse.recipes.evaluation import MOST, look
 from obverse.report.page import picture
+from obverse.sampler import Step
 
 COUNT = 256  # samples where nothing is held out to be as many as
 _SIDE = 96  # pixels an image is shown in at most: a report is to be looked through, not into
@@ -42,12 +43,14 @@ class Subject:
               sampling: how its samples are drawn.
               count: how many; default as `recipes.evaluate`.
               seconds: what took how long so far, by name.
+              watch: called with every step of every sampler.
     """
 
     trained: Trained
     sampling: Sampling
     count: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    watch: Callable[[Step], object] | None = None
 
     @property
     def conditional(self) -> bool:
@@ -72,14 +75,22 @@ class Subject:
         train, held = self._parts
         return len(train), 0 if held is None else len(held)
 
+    @property
+    def foreseen(self) -> int:
+        """How many samples will be drawn, as far as can be told before."""
+        try:
+            return self.count or min(self.sizes[1], MOST) or COUNT
+        except ObverseError:
+            return COUNT
+
     @cached_property
     def drawn(self) -> Drawn:
         """The samples, judged where there is data to judge them by."""
         try:
-            found = evaluate(self.trained, self.sampling, count=self.count, bootstrap=_BOOTSTRAP)
+            found = evaluate(self.trained, self.sampling, count=self.count, bootstrap=_BOOTSTRAP, watch=self.watch)
         except ObverseError as error:
             labels = self.labels(self.count or COUNT)
-            x = self.trained.sample(self.count or COUNT, self.sampling, labels=labels)
+            x = self.trained.sample(self.count or COUNT, self.sampling, labels=labels, watch=self.watch)
             return Drawn(x, labels, None, str(error))
         return Drawn(found.samples, found.labels if self.conditional else None, found)
 

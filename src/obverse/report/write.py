@@ -16,13 +16,15 @@ from obverse.report.coin import coin
 from obverse.report.errors import loss, noise_error
 from obverse.report.page import Mark, Section, marks, page, prose
 from obverse.report.samples import samples, trajectory
-from obverse.report.scores import distances, samplers
+from obverse.report.scores import distances, samplers, work
 from obverse.report.subject import Subject
 from obverse.report.summary import provenance, sentence, verdict
+from obverse.sampler import Step
 from obverse.train import files
 
 USUAL = Sampling(microbatch=100)  # on a CPU small batches stay in its cache: a fifth faster than 16 or a whole 1,000
 
+_PARTS = 100  # that progress is told in
 _SECTIONS: tuple[tuple[str, str, Callable[[Subject], Section]], ...] = (
     ("samples", "Samples beside their nearest neighbours", samples),
     ("trajectory", "From noise to data", trajectory),
@@ -72,7 +74,8 @@ def write(
               path: the file; it is replaced when the whole page is made.
               sampling: how to draw the samples; default Sampling(), called in larger batches.
               count: samples, at least 8; default as many as are held out, at most 1,000.
-              progress: called with a section's title, how many are made, and how many there are.
+              progress: called with a section's title, how much of the page is made, and of how much: the steps of
+                  all samplers, times the samples they draw, in hundredths.
               seconds: what took how long before, such as {"training": 95.0}; shown.
     Returns:  the numbers.
     Raises:   InvalidArgument when path is a folder or count is too small.
@@ -83,11 +86,12 @@ def write(
     if count is not None and count < 8:
         raise InvalidArgument(f"count is samples >= 8, got {count} (a comparison of fewer says nothing).")
     path.parent.mkdir(parents=True, exist_ok=True)
-    subject, made = Subject(trained, sampling or USUAL, count, seconds or {}), list[Section]()
+    told = _Told(progress)
+    subject, made = Subject(trained, sampling or USUAL, count, seconds or {}, told.step), list[Section]()
+    told.all = work(subject)
     with torch.no_grad():
-        for number, (name, title, make) in enumerate(_SECTIONS):
-            if progress is not None:
-                progress(title, number, len(_SECTIONS))
+        for name, title, make in _SECTIONS:
+            told.section(title)
             try:
                 made.append(make(subject))
             except ObverseError as error:
@@ -97,8 +101,29 @@ def write(
     lead = prose(sentence(subject)) + marks(report.marks)
     files.put(path, page(f"{trained.facts.name}: report", lead, made, report.to_json()).encode())
     if progress is not None:
-        progress("written", len(_SECTIONS), len(_SECTIONS))
+        progress("written", _PARTS, _PARTS)
     return report
+
+
+class _Told:
+    """How far a report is, in parts of the work that its samplers have: all else takes little time."""
+
+    def __init__(self, progress: Callable[[str, int, int], None] | None) -> None:
+        self.progress, self.title, self.done, self.all = progress, "", 0, 1
+
+    def section(self, title: str) -> None:
+        """A section begins."""
+        self.title = title
+        self._tell()
+
+    def step(self, step: Step) -> None:
+        """A sampler has made a step."""
+        self.done += len(step.x_t)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            self.progress(self.title, min(_PARTS * self.done // self.all, _PARTS - 1), _PARTS)
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.model import Gaussian, Mixture
 from obverse.path import EDM, VP, Cosine, Data, Flow, Level, Linear, Noise, Prediction, Schedule, Score, V
 from obverse.sampler.program import Register
+from obverse.sampler.sizes import told
 from obverse.sampler.solvers.interpolation import fresh, weights
 from obverse.sampler.solvers.thrifty import FEW, MANY, SOME, Plan
 
@@ -280,8 +281,8 @@ def test_the_default_is_told_the_size_of_a_sample_and_says_so(shape: tuple[int, 
     spelled = ob.sample(oracle, (3, *shape), solver=f"thrifty:size={size}", grid=f"scales:size={size}", steps=10)
     untold = ob.Solver.of("thrifty").tableau(oracle.schedule, ob.Scales(10))
     assert torch.equal(by_default, spelled)
-    told = ob.Solver.of("thrifty").told(size=size).tableau(oracle.schedule, ob.Scales(10).told(size=size))
-    assert (told == untold) == (5 < size < 30)
+    known = told(ob.Solver.of("thrifty"), size).tableau(oracle.schedule, told(ob.Scales(10), size))
+    assert (known == untold) == (5 < size < 30)
 
 
 @pytest.mark.parametrize("steps", [4, 5, 6, 8, 10, 16, 32])

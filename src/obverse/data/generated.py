@@ -16,6 +16,7 @@ from obverse.data.cells import read_mixed
 from obverse.data.dataset import Dataset
 from obverse.data.scaling import Scaling
 from obverse.ground import extras, noise
+from obverse.ground.quadrature import legendre
 
 COUNT = 10_000  # rows of a made table: enough to be held out from and to measure by
 _DEVIATION = {"two-moons": 0.1, "8-gaussians": 0.2, "s-curve": 0.1}
@@ -131,5 +132,5 @@ def _turns(name: str) -> Tensor:
 
 def _along(low: float, high: float, count: int) -> tuple[Tensor, Tensor]:
     """Places on an interval and their shares of it: Gauss and Legendre's, exact for what is smooth."""
-    places, shares = (torch.from_numpy(values) for values in np.polynomial.legendre.leggauss(count))
+    places, shares = legendre(count)
     return low + (high - low) * (places + 1) / 2, shares / 2

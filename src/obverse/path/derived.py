@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, UnknownName
+from obverse.ground.quadrature import legendre
 from obverse.path.circle import VariancePreserving
 from obverse.path.schedule import Schedule
 from obverse.path.schedules import Linear
@@ -214,6 +215,6 @@ class FromSDE(Schedule, name="from-sde"):
 
 def _integral(f: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
     """∫ f from 0 to t, 48 nodes: exact to rounding for f smooth on [0, 1]."""
-    nodes, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(48))
+    nodes, weights = legendre(48)
     places = t[..., None] * (nodes + 1) / 2
     return (f(places) * weights).sum(-1) * t / 2

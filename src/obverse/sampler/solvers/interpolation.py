@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import divide, exact, log
+from obverse.ground.quadrature import in_panels
 from obverse.path import Data, Flow, Level, Noise, Prediction, Schedule, V
 from obverse.sampler.solvers.clocks import Clock
 from obverse.sampler.solvers.solver import ratio
 
-POINTS = 16  # of Gauss-Legendre on a panel: the nearest pole, of atan(exp u), is pi/2 away; error below 1e-20
+PANEL = 1.0  # of the quadrature: the nearest pole, of atan(exp u), is pi/2 away; error below 1e-20
 REACH = 46.0  # exp(-46) = 1e-20: beyond this many units of u nothing is left of a density
 
 
@@ -126,7 +124,7 @@ def _shares(step: _Step, clock: Clock, places: Tensor, schedule: Schedule) -> li
     if step.low == -math.inf:
         at, mass = exact([-math.inf]), exact([1.0])
     else:
-        at, mass = _rule(step.low, step.high)
+        at, mass = in_panels(step.low, step.high, PANEL)
         mass = mass * step.density(at)
     away = clock.at(at, schedule)[:, None] - places
     shares = []
@@ -135,18 +133,3 @@ def _shares(step: _Step, clock: Clock, places: Tensor, schedule: Schedule) -> li
         basis = (away[:, others] / (place - places[others])).prod(1)
         shares.append(float((mass * basis).sum() / mass.sum()))
     return shares
-
-
-def _rule(low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Points and weights of Gauss-Legendre on panels of at most unit length."""
-    panels = max(1, math.ceil(high - low))
-    points, masses = _legendre()
-    half = (high - low) / panels / 2
-    middles = low + half * (1 + 2 * torch.arange(panels, dtype=torch.float64))
-    return (middles[:, None] + half * points).flatten(), (half * masses).repeat(panels)
-
-
-@cache
-def _legendre() -> tuple[Tensor, Tensor]:
-    points, masses = np.polynomial.legendre.leggauss(POINTS)
-    return torch.from_numpy(points), torch.from_numpy(masses)

@@ -6,20 +6,19 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact, log
+from obverse.ground.quadrature import in_panels
 from obverse.path import Level
 
 EDGE = 80.0  # of the log-SNRs that are integrated over; beyond them a strength is what it is at the edge
-PANEL, POINTS = 0.5, 16  # Gauss-Legendre in half log-SNR
+PANEL = 0.5  # of the quadrature, in half log-SNR
 
 
 class Strength(Family, family="strength"):
@@ -54,7 +53,7 @@ class Strength(Family, family="strength"):
         tails = ((low, start), (stop, high))
         total = sum(_flat(float(self.eta(exact(2 * max(a, -EDGE / 2)))), a, b) for a, b in tails)
         if start < stop:
-            points, masses = _rule(start, stop)
+            points, masses = in_panels(start, stop, PANEL)
             total += float((masses * self.eta(2 * points) ** 2).sum())
         return total
 
@@ -211,17 +210,3 @@ def _flat(eta: float, low: float, high: float) -> float:
 
 def _half_logsnr(level: Level) -> float:
     return float(log(level.alpha) - log(level.sigma))
-
-
-def _rule(low: float, high: float) -> tuple[Tensor, Tensor]:
-    panels = max(1, math.ceil((high - low) / PANEL))
-    points, masses = _legendre()
-    half = (high - low) / panels / 2
-    middles = low + half * (1 + 2 * torch.arange(panels, dtype=torch.float64))
-    return (middles[:, None] + half * points).flatten(), (half * masses).repeat(panels)
-
-
-@cache
-def _legendre() -> tuple[Tensor, Tensor]:
-    points, masses = np.polynomial.legendre.leggauss(POINTS)
-    return torch.from_numpy(points), torch.from_numpy(masses)

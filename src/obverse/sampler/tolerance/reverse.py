@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from obverse.ground.quadrature import legendre
 from obverse.ground.shapes import against
 from obverse.sampler.tolerance.control import wide
 from obverse.sampler.tolerance.field import Circle
 from obverse.sampler.tolerance.pairs import Attempt, Slope, Start
 from obverse.sampler.tolerance.tree import BrownianTree
 
-NODES = tuple(zip(*(part.tolist() for part in np.polynomial.legendre.leggauss(12)), strict=True))
+NODES = tuple(zip(*(part.tolist() for part in legendre(12)), strict=True))
 ORDER = 1.5  # the change of an estimate along a rough path is of order 1/2, times a step
 
 

@@ -11,6 +11,8 @@ from obverse.sampler.solvers.clocks import InAngle
 from obverse.sampler.solvers.multistep import Joined, advance
 from obverse.sampler.solvers.solver import Combination, Solver, Trace
 
+JOINED = Joined(Flow(), InAngle())
+
 
 class Plan(NamedTuple):
     """What an exponential Adams method is from a number of steps on.
@@ -38,6 +40,11 @@ class Plan(NamedTuple):
     def joined(self, number: int, total: int) -> int:
         """How many estimates a step joins at most."""
         return min(self.memory, 2 + (total - 1 - number) // self.tail)
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        """From t to s as planned."""
+        memory, share = self.joined(trace.number, trace.total), self.share(trace.number, trace.total)
+        return advance(trace, JOINED.step, memory, x_t, t, s, corrector=self.first > 0, share=share)
 
 
 SIX_AND_FIVE = (Plan(6, 2, 1.2, 0.6), Plan(5, 2, 1.4, 0.4))
@@ -95,9 +102,10 @@ class Thrifty(Solver, name="thrifty"):
     def __post_init__(self) -> None:
         checked(self.size, self.name)
 
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+    def plan(self, steps: int) -> Plan:
+        """What is done in so many steps."""
         plans = FEW if few(self.size) else MANY if many(self.size) else SOME
-        plan = next(plan for plan in plans if trace.total >= plan.steps)
-        memory = plan.joined(trace.number, trace.total)
-        share = plan.share(trace.number, trace.total)
-        return advance(trace, Joined(Flow(), InAngle()).step, memory, x_t, t, s, corrector=plan.first > 0, share=share)
+        return next(plan for plan in plans if steps >= plan.steps)
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        return self.plan(trace.total).step(trace, x_t, t, s)

@@ -33,8 +33,9 @@ class Scales(Grid, name="scales"):
               size: numbers of a sample, as `sample` knows it; none: neither few nor many. From 30 on, coarse is
                   (20 / steps)² to the root of 3 size, at most 14; from 8 steps on power is 1.5, from 9 steps on fine
                   (steps - 4) / 7 up to 1.5. Up to 5, fine is (steps - 2) / 10 within 0.1 and 0.4, coarse 12 / steps
-                  from 1.75, power 0.7 + steps / 10 up to 1.4. All rules come from a search over random mixtures in 1
-                  to 192 dimensions, together with `thrifty` (docs/log.md).
+                  from 1.75 (from 1.5 from 9 steps on), power 0.7 + steps / 10 up to 1.4. All rules come from a search
+                  over random mixtures in 1 to 192 dimensions, together with `thrifty`; benchmarks/default_plans.py
+                  goes on with it.
     """
 
     steps: int = 20
@@ -57,7 +58,7 @@ class Scales(Grid, name="scales"):
         steps = max(self.steps, 1)
         if few(self.size):
             fine, power = min(max((steps - 2) / 10, 0.1), 0.4), min(0.7 + steps / 10, 1.4)
-            coarse = max(12 / steps, 1.75)
+            coarse = max(12 / steps, 1.75 if steps <= 8 else 1.5)
         else:
             fine, power = min(max((steps - 4) / 10, 0.1), 0.8), min(0.9 + steps / 20, 1.5)
             reach, farthest = 18.0, 6.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -231,3 +232,10 @@ def test_as_many_levels_as_samples_are_asked_for(count: int) -> None:
 def test_a_network_tells_what_it_is() -> None:
     text = repr(Network(Spy(), Rescaled(Linear(), torch.ones_like), predicts="noise", time="index"))
     assert all(word in text for word in ("Spy", "rescale", "noise", "index", "none"))
+def test_what_a_net_answers_besides_its_prediction_is_named() -> None:
+    with pytest.raises(InvalidArgument, match=r"got \(4, 6\) \(if it learns a variance too.*chunk"):
+        Network(lambda x, *_: torch.cat([x, x], 1), "linear")(STATES, 0.5)
+    with pytest.raises(InvalidArgument, match=r"diffusers.*returns its \.sample"):
+        Network(lambda x, *_: SimpleNamespace(sample=x), "linear")(STATES, 0.5)  # type: ignore[arg-type]
+
+

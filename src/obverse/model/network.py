@@ -177,6 +177,13 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
 
 
 def _look(out: object, x_t: Tensor) -> None:
-    if not isinstance(out, Tensor) or out.shape != x_t.shape:
-        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise InvalidArgument(f"The network maps {tuple(x_t.shape)} to the same shape, got {got}.")
+    if isinstance(out, Tensor) and out.shape == x_t.shape:
+        return
+    got, hint = type(out).__name__, ""
+    if hasattr(out, "sample"):
+        hint = " (a model of diffusers: wrap it in a module that returns its .sample)"
+    elif isinstance(out, Tensor):
+        got = str(tuple(out.shape))
+        if out.shape[1:2] == (2 * x_t.shape[1],):
+            hint = " (if it learns a variance too, wrap it in a module that returns .chunk(2, 1)[0])"
+    raise InvalidArgument(f"The network maps {tuple(x_t.shape)} to the same shape, got {got}{hint}.")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.model import Network
+from obverse.model.inputs import Index
 from obverse.path import DDPM, EDM, VE, VP, Cosine, Linear, Rescaled, Schedule
 
 STATES = noise.normal((4, 3), seed=0, purpose="test")
@@ -188,6 +189,30 @@ def test_an_index_of_a_thousand_survives_a_bfloat16_net() -> None:
     assert spy.calls[0][0].dtype == torch.bfloat16 and float(spy.calls[0][1][0]) == pytest.approx(997.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("count", [50, 1000])
+def test_an_index_is_a_whole_number_in_double_too(count: int) -> None:
+    indices = torch.arange(count, dtype=torch.float64)
+    told = Index(count)(DDPM(count=count).at(1 - indices / count))
+    assert bool((told == count - 1 - indices).all())
+
+
+def test_an_index_counts_as_its_schedule_does() -> None:
+    Network(Spy(), DDPM(count=50), time="index:count=50")
+    with pytest.raises(InvalidArgument, match=r"time index counts to 1000, ddpm:count=50 has 50 \(count=50\)"):
+        Network(Spy(), DDPM(count=50), time="index")
+    with pytest.raises(InvalidArgument, match=r"ddpm:table=.* has 3 \(count=3\)"):
+        Network(Spy(), DDPM(table=(0.1, 0.2, 0.3)), time="index")
+
+
+def test_edm_has_one_spread_of_the_data() -> None:
+    with pytest.raises(InvalidArgument, match=r"one sigma_data: predicts says 1\.3, precondition 0\.5"):
+        Network(Spy(), EDM(), predicts="edm:sigma_data=1.3", precondition="unit-variance")
+
+
+def test_times_that_count_up_to_data_may_be_scaled() -> None:
+    assert float(handed("linear", 0.25, time="data-at-1:scale=999")[1][0]) == 0.75 * 999
+
+
 def test_under_autocast_the_state_decides() -> None:
     net = nn.Linear(3, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -223,6 +248,13 @@ def test_a_net_answers_in_the_shape_of_its_state(net: Any, got: str) -> None:
         Network(net, "linear")(STATES, 0.5)
 
 
+def test_what_a_net_answers_besides_its_prediction_is_named() -> None:
+    with pytest.raises(InvalidArgument, match=r"got \(4, 6\) \(if it learns a variance too.*chunk"):
+        Network(lambda x, *_: torch.cat([x, x], 1), "linear")(STATES, 0.5)
+    with pytest.raises(InvalidArgument, match=r"diffusers.*returns its \.sample"):
+        Network(lambda x, *_: SimpleNamespace(sample=x), "linear")(STATES, 0.5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_as_many_levels_as_samples_are_asked_for(count: int) -> None:
     with pytest.raises(InvalidArgument, match=f"{count}.* for 4 states|one for all samples or one for each"):
@@ -232,10 +264,3 @@ def test_as_many_levels_as_samples_are_asked_for(count: int) -> None:
 def test_a_network_tells_what_it_is() -> None:
     text = repr(Network(Spy(), Rescaled(Linear(), torch.ones_like), predicts="noise", time="index"))
     assert all(word in text for word in ("Spy", "rescale", "noise", "index", "none"))
-def test_what_a_net_answers_besides_its_prediction_is_named() -> None:
-    with pytest.raises(InvalidArgument, match=r"got \(4, 6\) \(if it learns a variance too.*chunk"):
-        Network(lambda x, *_: torch.cat([x, x], 1), "linear")(STATES, 0.5)
-    with pytest.raises(InvalidArgument, match=r"diffusers.*returns its \.sample"):
-        Network(lambda x, *_: SimpleNamespace(sample=x), "linear")(STATES, 0.5)  # type: ignore[arg-type]
-
-

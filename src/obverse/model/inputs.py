@@ -5,9 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import torch
+
+from obverse.ground.errors import require
 from obverse.ground.families import Family
 from obverse.ground.numerics import Number, exact, log
-from obverse.path import Flow, Level, Prediction, Velocity
+from obverse.path import DDPM, Edm, Flow, Level, Prediction, Schedule, Velocity
+
+DUST = 1e-9  # what rounding leaves of a whole number below a million
 
 
 class TimeInput(Family, family="time"):
@@ -21,6 +26,9 @@ class TimeInput(Family, family="time"):
         """What a prediction means to somebody whose time runs this way."""
         return predicts
 
+    def check(self, schedule: Schedule) -> None:
+        """Refuse a schedule that has no such times."""
+
 
 @dataclass(frozen=True)
 class Time(TimeInput, name="t"):
@@ -32,11 +40,14 @@ class Time(TimeInput, name="t"):
         return self.scale * level.t
 
 
+@dataclass(frozen=True)
 class DataAtOne(TimeInput, name="data-at-1"):
-    """1 - t: flow-matching papers' time, in which rates (flow, velocity) have the other sign."""
+    """1 - t: flow-matching papers' time, in which rates (flow, velocity) have the other sign (`scale`: as of t)."""
+
+    scale: float = 1.0
 
     def __call__(self, level: Level) -> Number:
-        return 1 - level.t
+        return self.scale * (1 - level.t)
 
     def face(self, predicts: Prediction) -> Prediction:
         return Reversed(predicts) if isinstance(predicts, Flow | Velocity) else predicts
@@ -49,7 +60,14 @@ class Index(TimeInput, name="index"):
     count: int = 1000
 
     def __call__(self, level: Level) -> Number:
-        return self.count * level.t - 1
+        index = exact(self.count * level.t - 1)
+        off = index.round() - index  # 1000 * 0.199 - 1 is a little less than 198: cut off, it would be 197
+        return index + torch.where(off.abs() < DUST, off, 0.0).detach()
+
+    def check(self, schedule: Schedule) -> None:
+        own = schedule.indices if isinstance(schedule, DDPM) else self.count
+        said = f"time {self.spec} counts to {self.count}, {schedule.label} has {own}"
+        require(own == self.count, f"{said} (count={own}).")
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,9 @@ class Precondition(Family, family="precondition"):
     def __call__(self, level: Level) -> Number:
         """What the state is multiplied by before it enters."""
 
+    def check(self, face: Prediction) -> None:
+        """Refuse a prediction that does not go with it."""
+
 
 class Unscaled(Precondition, name="none"):
     """The state as it is."""
@@ -112,6 +133,10 @@ class UnitVariance(Precondition, name="unit-variance"):
 
     def __call__(self, level: Level) -> Number:
         return (level.alpha**2 * self.sigma_data**2 + level.sigma**2) ** -0.5
+
+    def check(self, face: Prediction) -> None:
+        own = face.sigma_data if isinstance(face, Edm) else self.sigma_data
+        require(own == self.sigma_data, f"EDM has one sigma_data: predicts says {own}, precondition {self.sigma_data}.")
 
 
 class OnCircle(Precondition, name="circle"):

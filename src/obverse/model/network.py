@@ -64,8 +64,10 @@ class Network(Model):
         self.net: Any = net  # a module, or a function
         self.schedule = Schedule.of(schedule)
         self.time = TimeInput.of(time)
+        self.time.check(self.schedule)
         self.face = self.time.face(Prediction.of(predicts))
         self.precondition = Precondition.of(precondition)
+        self.precondition.check(self.face)
         self.cond = cond
 
     def __getstate__(self) -> dict[str, object]:

@@ -57,6 +57,11 @@ class DDPM(VariancePreserving, name="ddpm"):
         times = torch.arange(len(lack), dtype=torch.float64) / (len(lack) - 1)
         object.__setattr__(self, "_knots", (times, lack))
 
+    @property
+    def indices(self) -> int:
+        """How many there are."""
+        return len(self._knots[0]) - 1
+
     def alpha(self, t: Tensor) -> Tensor:
         return 1 - self._lack(t)
 

@@ -300,6 +300,24 @@ def test_an_export_refuses_what_is_out_of_order() -> None:
         scheduler.set_timesteps(4)
 
 
+@pytest.mark.parametrize(("kind", "ours"), [("Euler", "ddim"), ("DPMSolverMultistep", "dpmpp-2m"), ("DDIM", "ddim")])
+def test_the_end_of_no_signal_is_read_whatever_stands_for_zero(kind: str, ours: str) -> None:
+    name = kind + ("DiscreteScheduler" if kind == "Euler" else "Scheduler")
+    for spacing in ("leading", "trailing"):
+        settings = f"rescale_betas_zero_snr=true,prediction_type=v_prediction,timestep_spacing={spacing}"
+        seen = foreign(f"{name},{settings}").look(5)
+        assert seen.schedule == DDPM(zero_terminal_snr=True)
+        assert (seen.tableau.moments[0].alpha == 0) == (spacing == "trailing")
+        found = match(seen.tableau, seen.schedule)
+        if spacing == "leading" or ours == "ddim":
+            assert found is not None and found.comparison.same and found.solver.spec == ours
+
+
+def test_a_learned_variance_is_no_table() -> None:
+    with pytest.raises(NotLinear, match="its network makes the variance: set variance_type='fixed_small'"):
+        foreign("DDPMScheduler,variance_type=learned_range").look(5)
+
+
 def test_specs_name_what_they_do_not_know() -> None:
     with pytest.raises(UnknownName, match="DDIMScheduler"):
         foreign("DDIMSchedular")

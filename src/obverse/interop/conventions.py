@@ -127,9 +127,13 @@ def _discrete(scheduler: Any, times: Tensor) -> tuple[Schedule, ...]:
     settings |= {"count": config.num_train_timesteps}
     settings |= {name: config[name] for name in ("beta_start", "beta_end") if name in config}
     settings |= {"zero_terminal_snr": bool(config.get("rescale_betas_zero_snr"))}
-    ddpm: DDPM = ddpm_of(scheduler.alphas_cumprod.double().sqrt().numpy(), settings)
-    whole = bool((times == times.round()).all())
-    return (ddpm,) if whole else (*(Between(ddpm, by) for by in BY), ddpm)
+    squared = scheduler.alphas_cumprod.double().clone()
+    if settings["zero_terminal_snr"]:
+        squared[-1] = 0.0  # for which some write 2^-24, more than what the index before has
+    ddpm: DDPM = ddpm_of(squared.sqrt().numpy(), settings)
+    if settings["zero_terminal_snr"] or bool((times == times.round()).all()):
+        return (ddpm,)  # nothing lies between a number and infinity
+    return (*(Between(ddpm, by) for by in BY), ddpm)
 
 
 def _index(path: Schedule, t: Tensor) -> Level:

@@ -75,6 +75,8 @@ def look(scheduler: Any, steps: int, *, step: Mapping[str, Any] = NOTHING, grid:
     except NotLinear as refusal:
         hints = [name for name in ("clip_sample", "thresholding", "clip_denoised") if _asks(scheduler, name)]
         more = f" (it clips: set {' and '.join(f'{name}=False' for name in hints)})" if hints else ""
+        if str(getattr(scheduler, "config", {}).get("variance_type")).startswith("learned"):
+            more += " (its network makes the variance: set variance_type='fixed_small')"
         raise NotLinear(f"{type(scheduler).__name__} is no table: {refusal}{more}.") from refusal
     best = min(range(len(found)), key=lambda i: _mismatch(found[i]))
     first = float(reading.start[0] / exact(convention.scale(found[best].levels[0])))

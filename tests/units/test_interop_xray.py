@@ -292,6 +292,44 @@ def test_an_export_draws_from_the_generators_it_is_given() -> None:
     assert bool((pair == run([seeded(1), seeded(2)])).all()) and not bool((pair[0] == pair[1]).all())
 
 
+def test_an_export_begins_where_image_to_image_does() -> None:
+    theirs = diffusers.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    ours = export(lambda n: DDIM().tableau("ddpm", f"uniform:steps={n}"), "ddpm", predicts="noise")
+    data, eps = (noise.normal((2, 3), seed=1, purpose=word, dtype=torch.float64) for word in ("data", "eps"))
+    ends = []
+    for scheduler in (theirs, ours):
+        scheduler.set_timesteps(5)
+        if scheduler is ours:
+            ours.set_begin_index(2)
+        x = scheduler.add_noise(data, eps, scheduler.timesteps[2:3])
+        for time in scheduler.timesteps[2:]:
+            x = scheduler.step(x.sin(), time, x, return_dict=False)[0]
+        ends.append(x)
+    assert float((ends[0] - ends[1]).abs().max()) < 1e-5  # theirs has its tables in float32
+
+
+def test_an_export_begins_only_where_it_can() -> None:
+    ours = export(Solver.of("dpmpp-2m").tableau("linear", "uniform:steps=5"), "linear", time="t:scale=1000")
+    with pytest.raises(InvalidArgument, match="remembers what came before call 2"):
+        ours.set_begin_index(2)
+    with pytest.raises(InvalidArgument, match=r"calls 0 \.\.\. 4, got 5"):
+        ours.set_begin_index(5)
+    with pytest.raises(InvalidArgument, match=r"some of this table's \[1000, 800.*got \[7\]"):
+        ours.add_noise(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([7]))
+
+
+def test_an_export_has_what_pipelines_of_flow_ask_for() -> None:
+    ours = export(
+        lambda n: DDIM().tableau("linear", f"uniform:steps={n}"), "linear", time="t:scale=1000", predicts="flow"
+    )
+    assert ours.config.get("use_dynamic_shifting") is None and ours.config.get("base_shift", 0.5) == 0.5
+    assert ours.config.use_flow_sigmas  # Flux then hands on no levels of its own
+    ours.set_timesteps(4, device="cpu", mu=0.8)
+    ours.set_begin_index(0)
+    data, eps = torch.full((1, 2), 2.0), torch.full((1, 2), -1.0)
+    assert bool((ours.scale_noise(data, ours.timesteps[3:], eps) == 0.75 * 2 - 0.25).all())
+
+
 def test_an_export_refuses_what_is_out_of_order() -> None:
     scheduler = export(DDIM().tableau("ddpm", "uniform:steps=3"), "ddpm", predicts="noise")
     with pytest.raises(InvalidArgument, match="in order"):

@@ -27,6 +27,14 @@ class Stepped(NamedTuple):
     prev_sample: Tensor
 
 
+class Settings(SimpleNamespace):
+    """What pipelines look up, as an attribute or by `get`."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A setting, or the default where there is none of that name."""
+        return getattr(self, name, default)
+
+
 class Exported:
     """A table as a scheduler: `pipeline.scheduler = export(...)`.
 
@@ -38,12 +46,23 @@ class Exported:
     def __init__(self, make: Tableau | Make, schedule: Schedule, time: TimeInput, predicts: Prediction) -> None:
         self._make, self._schedule, self._time, self._face = make, schedule, time, predicts
         names = {face: name for name, face in FACES.items() if name != "trigflow"}
-        self.config = SimpleNamespace(prediction_type=names.get(predicts.name, predicts.name), num_train_timesteps=1000)
+        self.config = Settings(
+            prediction_type=names.get(predicts.name, predicts.name),
+            num_train_timesteps=1000,
+            use_flow_sigmas=predicts.name == "flow",  # or pipelines of flow would bring levels of their own
+        )
         if isinstance(make, Tableau):
             self.set_timesteps(make.calls)
 
-    def set_timesteps(self, num_inference_steps: int | None = None, device: Any = None) -> None:
-        """Make the table for so many steps, and start at its beginning."""
+    def set_timesteps(
+        self, num_inference_steps: int | None = None, device: Any = None, mu: float | None = None
+    ) -> None:
+        """Make the table for so many steps, and start at its beginning.
+
+        Args:     num_inference_steps: what the table is made for.
+                  device: of `timesteps`.
+                  mu: a shift that some pipelines work out from the resolution; the table's levels are its own.
+        """
         if isinstance(self._make, Tableau):
             if num_inference_steps not in (None, self._make.calls):
                 raise InvalidArgument(f"This table makes {self._make.calls} calls, got steps={num_inference_steps}.")
@@ -59,6 +78,23 @@ class Exported:
         self.timesteps, self.num_inference_steps = times.to(device), table.calls
         self._held: dict[Register, Tensor] = {}
         self._done = 0
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Begin at a later call, as image-to-image does, with a state made by `add_noise`.
+
+        Raises:   InvalidArgument for a call that is none, or that needs what came before it.
+        """
+        table = self.tableau
+        if not 0 <= begin_index < table.calls:
+            raise InvalidArgument(f"This table has calls 0 ... {table.calls - 1}, got {begin_index} to begin with.")
+        here = table.reads[begin_index]
+        first = {"e": here, "o": begin_index, "xi": 0}
+        if begin_index and any(key.place < first[key.kind] for row in table.rows[here + 1 :] for key in row):
+            raise InvalidArgument(
+                f"This method remembers what came before call {begin_index} and cannot begin there: take one that does "
+                "not (ddim, sde), or a table from there on."
+            )
+        self._done = begin_index
 
     @property
     def convention(self) -> Convention:
@@ -108,11 +144,18 @@ class Exported:
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha x + sigma eps at some of the times: where image-to-image starts."""
-        places = [int((self.timesteps == time).nonzero().flatten()[0]) for time in timesteps.reshape(-1)]
+        known = self.timesteps.tolist()
+        if any(time not in known for time in timesteps.flatten().tolist()):
+            raise InvalidArgument(f"timesteps are some of this table's {known}, got {timesteps.flatten().tolist()}.")
+        places = [known.index(time) for time in timesteps.flatten().tolist()]
         levels = self.convention.told(self._schedule, self.timesteps)[torch.tensor(places)]
         shape = (-1, *[1] * (original_samples.ndim - 1))
         alpha, sigma = (exact(share).to(original_samples).reshape(shape) for share in (levels.alpha, levels.sigma))
         return alpha * original_samples + sigma * noise
+
+    def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
+        """`add_noise`, as pipelines of flow call it."""
+        return self.add_noise(sample, noise, timestep)
 
     def _forget(self, n: int) -> None:
         needed = {key for row in self.tableau.rows[n + 1 :] for key in row} | {Register("e", n)}

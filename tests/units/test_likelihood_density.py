@@ -217,6 +217,7 @@ def test_who_runs_out_of_calls_says_so() -> None:
         ({"samples": [1]}, "samples"),
         ({"max_calls": 1}, "max_calls"),
         ({"level": 1.0}, "level"),
+        ({"level": torch.tensor([0.1, 0.2])}, "level is one for all points, got 2"),
         ({"cond": torch.zeros(3)}, "cond"),
         ({"scaling": Scaling((0.0, 0.0), (1.0, 1.0), constant=(1,))}, "constant"),
         ({"scaling": Scaling((0.0,) * 3, (1.0,) * 3)}, "3 columns"),
@@ -233,6 +234,19 @@ def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], word: str) ->
 def test_points_that_are_none_are_refused(x: Tensor) -> None:
     with pytest.raises(InvalidArgument, match="x is"):
         log_density(THREE, x)
+
+
+def test_points_are_a_tensor() -> None:
+    with pytest.raises(InvalidArgument, match=r"x is a tensor.*got list"):
+        log_density(THREE, [[0.0, 0.0]])  # type: ignore[arg-type]
+
+
+def test_inference_mode_changes_nothing() -> None:
+    model = Network(net(2), "linear")
+    x = THREE.sample(3, seed=1)
+    with torch.inference_mode():
+        inside = log_density(model, x * 1)
+    assert bool((inside.nats == log_density(model, x).nats).all())
 
 
 def test_points_too_wide_for_an_exact_trace_are_pointed_to_probes() -> None:

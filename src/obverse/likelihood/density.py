@@ -95,14 +95,15 @@ def log_density(
     """
     _check(x, tolerance, probes, samples, max_calls)
     check_rows(cond, len(x))
-    points, units = _scaled(x.detach().double(), scaling)
-    way = Way.of(model, cond, level)
-    chosen = directions(points) if probes is None else _signs(points, probes, seed, samples)
-    walk = Walk(way.rates(chosen, summed=probes is None), way.stop, tolerance, max_calls)
-    end = walk.run((points * way.scale).flatten(1), way.start)
-    spread = end.grown.std(1) / math.sqrt(probes) if probes else torch.zeros_like(end.z[:, 0])
-    latent = end.z / way.width
-    nats = _nats(latent, end, way) - units
+    with torch.inference_mode(False):  # the trace needs derivatives, whatever the caller does without
+        points, units = _scaled(x.detach().clone().double(), scaling)
+        way = Way.of(model, cond, level)
+        chosen = directions(points) if probes is None else _signs(points, probes, seed, samples)
+        walk = Walk(way.rates(chosen, summed=probes is None), way.stop, tolerance, max_calls)
+        end = walk.run((points * way.scale).flatten(1), way.start)
+        spread = end.grown.std(1) / math.sqrt(probes) if probes else torch.zeros_like(end.z[:, 0])
+        latent = end.z / way.width
+        nats = _nats(latent, end, way) - units
     return LogDensity(nats, latent.reshape(x.shape), end.error, spread, end.calls * model.passes, end.finished)
 
 
@@ -140,6 +141,7 @@ def _scaled(x: Tensor, scaling: Scaling | None) -> tuple[Tensor, float]:
 
 
 def _check(x: Tensor, tolerance: float, probes: int | None, samples: Sequence[int] | None, max_calls: int) -> None:
+    require(isinstance(x, Tensor), f"x is a tensor, (batch *data), got {type(x).__name__} (torch.as_tensor).")
     if x.ndim < 2 or not x.numel() or not x.is_floating_point():
         raise InvalidArgument(f"x is (batch *data), floating-point, not empty; got {x.dtype} {tuple(x.shape)}.")
     require(bool(x.isfinite().all()), "x is finite, got NaN or infinity: such points have no density.")

@@ -50,6 +50,8 @@ class Way:
                 first = circle.level(torch.tensor(max(NEAR, circle.least), dtype=torch.float64))
         else:
             first = level if isinstance(level, Level) else schedule.at(level)
+            many = exact(first.t).numel()
+            require(many == 1, f"level is one for all points, got {many} (one run for each level).")
         last = schedule.at(beginning(model))
         require(
             float(circle.phi(first)) < float(circle.phi(last)),

@@ -14,7 +14,12 @@ from typing import Any
 
 import pytest
 
-PAGES = ("README.md", "docs/choosing.md", "docs/tables.md")  # whose code runs
+import obverse.data
+import obverse.laws  # noqa: F401 - with which every family is there
+from obverse.ground.errors import InvalidArgument
+from obverse.ground.families import Family
+
+PAGES = ("README.md", "docs/choosing.md", "docs/notation.md", "docs/tables.md")  # whose code runs
 
 
 class Examples(doctest.DocTestParser):
@@ -58,6 +63,19 @@ def test_cited_theory_exists(source: Any, root: Path) -> None:
     assert cited <= set(theory_numbers(root))
 
 
+def everything(above: type[Family]) -> list[type[Family]]:
+    """Every family."""
+    own = [above] if "members" in vars(above) else []
+    return own + [family for below in above.__subclasses__() for family in everything(below)]
+
+
+def makes(kind: type[Family], spec: str) -> bool:
+    try:
+        return bool(kind.of(spec))
+    except InvalidArgument:
+        return False
+
+
 def fences(text: str, *kinds: str) -> list[str]:
     return [body for kind, body in re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S) if kind in kinds]
 
@@ -78,17 +96,24 @@ def test_python_of_a_page_runs(page: str, root: Path, tmp_path: Path, monkeypatc
         exec(compile(snippet, page, "exec"), namespace)
 
 
-def test_the_page_of_tables_shows_what_its_code_prints(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", ["docs/notation.md", "docs/tables.md"])
+def test_a_page_shows_what_its_code_prints(
+    page: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "page"}
-    text = (root / "docs/tables.md").read_text()
+    text = (root / page).read_text()
     shown, out = "".join(fences(text, "text")), io.StringIO()
     with contextlib.redirect_stdout(out):
         for snippet in fences(text, "python"):
-            exec(compile(snippet, "docs/tables.md", "exec"), namespace)
+            exec(compile(snippet, page, "exec"), namespace)
     assert out.getvalue() == shown
+
+
+def test_specs_of_pages_can_be_made(root: Path) -> None:
+    pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    for spec in {spec for page in pages for spec in re.findall(r"`([a-z0-9-]+:[a-z_]+=[^`]*)`", page.read_text())}:
+        assert any(makes(kind, spec) for kind in everything(Family)), spec
 
 
 def test_make_targets_of_pages_exist(root: Path) -> None:

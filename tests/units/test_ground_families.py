@@ -48,6 +48,10 @@ class Opaque(Shape, name="opaque"):
     function: object = None
 
 
+class Dot(Shape, name="dot"):
+    """Nothing about it can be set."""
+
+
 MEMBERS = [
     Circle(),
     Circle(radius=1e-30, corners=-3, filled=True, colour="blue", border=0.1, dashes=(1.0, 2.5, 1e3)),
@@ -135,6 +139,7 @@ def test_a_member_with_slots_is_the_member_its_name_makes() -> None:
         ("cirlce", UnknownName, ["No shape is called 'cirlce'", "did you mean 'circle'?", "around", "pile"]),
         ("zzz", UnknownName, ["No shape is called 'zzz'", "known: "]),
         ("", UnknownName, ["No shape is called ''"]),
+        ("dot:radius=1", UnknownName, ["No field of shape 'dot' is called 'radius'; known: none."]),
         ("circle:raduis=1", UnknownName, ["field of shape 'circle'", "'raduis'", "did you mean 'radius'?"]),
         ("circle:radius", InvalidArgument, ["write radius=VALUE"]),
         ("circle:radius=wide", InvalidArgument, ["shape 'circle': radius is a finite number", "'wide'"]),

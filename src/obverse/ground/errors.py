@@ -38,7 +38,7 @@ class UnknownName(InvalidArgument, KeyError):
         known = sorted(known)
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"No {what} is called {name!r}; {hint}known: {', '.join(known)}.")
+        super().__init__(f"No {what} is called {name!r}; {hint}known: {', '.join(known) or 'none'}.")
 
     def __str__(self) -> str:  # KeyError would print the repr
         return str(self.args[0])

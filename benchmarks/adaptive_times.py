@@ -26,7 +26,7 @@ OBJECTIVES = {  # schedule, face, weighting, the law that is meant
     "v sigmoid": ("cosine", "v", "sigmoid:bias=2", "uniform"),
     "v min-snr": ("cosine", "v", "min-snr", "uniform"),
     "ddpm": ("vp", "noise", "noise", "uniform"),
-    "edm elbo": ("edm", "edm", "elbo", "uniform"),
+    "edm elbo": ("edm", "edm:sigma_data=1", "elbo", "uniform"),
 }
 LAWS = ("{}", "stratified:base=({})", "adaptive:base=({})", "adaptive:base=(stratified:base=({}))")
 BATCH, TAUGHT, TRAINED = 128, 600, 1500

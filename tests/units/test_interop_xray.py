@@ -356,6 +356,14 @@ def test_a_learned_variance_is_no_table() -> None:
         foreign("DDPMScheduler,variance_type=learned_range").look(5)
 
 
+def test_an_export_is_for_a_network_of_the_tables_schedule() -> None:
+    betas = export(lambda n: DDIM().tableau("ddpm", f"uniform:steps={n}"), "ddpm:betas=scaled-linear")
+    with pytest.raises(InvalidArgument, match="of another schedule than the model's, ddpm:betas=scaled-linear"):
+        betas.set_timesteps(5)
+    with pytest.raises(InvalidArgument, match="index counts to 1000, ddpm:count=50 has 50"):
+        export(DDIM().tableau("ddpm:count=50", "uniform:steps=5"), "ddpm:count=50")
+
+
 def test_specs_name_what_they_do_not_know() -> None:
     with pytest.raises(UnknownName, match="DDIMScheduler"):
         foreign("DDIMSchedular")

@@ -16,6 +16,7 @@ from obverse.model.inputs import TimeInput
 from obverse.path import Prediction, Schedule
 from obverse.sampler import Register, Tableau
 from obverse.sampler.program import combine
+from obverse.sampler.run import agree
 
 Make = Callable[[int], Tableau]
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -44,6 +45,7 @@ class Exported:
     order = 1
 
     def __init__(self, make: Tableau | Make, schedule: Schedule, time: TimeInput, predicts: Prediction) -> None:
+        time.check(schedule)
         self._make, self._schedule, self._time, self._face = make, schedule, time, predicts
         names = {face: name for name, face in FACES.items() if name != "trigflow"}
         self.config = Settings(
@@ -71,6 +73,7 @@ class Exported:
             raise InvalidArgument("set_timesteps needs the number of steps.")
         else:
             table = self._make(num_inference_steps)
+        agree(table, self._schedule)
         self.tableau = table.on_face(self._face)
         self.init_noise_sigma = float(exact(table.levels.sigma)[0])
         times = torch.tensor([float(self._time(self.tableau.moments[state])) for state in table.reads])

@@ -101,7 +101,7 @@ class Sampler:
             True
         """
         table = self.tableau.on_face(model.face)
-        _agree(table, model.schedule)
+        agree(table, model.schedule)
         program, calls = table.program, model.along(table.called, like)
         scales = None if program.scales is None else program.scales.tolist()
 
@@ -119,7 +119,7 @@ class Sampler:
     ) -> tuple[Tableau, Memory, Iterator[Turn]]:
         """The table in the model's face, where its registers are kept, and the loop over it."""
         table = self.tableau.on_face(model.face)
-        _agree(table, model.schedule)
+        agree(table, model.schedule)
         program = table.program
         memory = memory_for(program, start, model)
         draws: Iterator[Tensor] = iter(())
@@ -183,7 +183,7 @@ def memory_for(program: Program, like: Tensor, model: Model) -> Memory:
     return Matrix.taken(program, like) if small and exactly and not alone else Loose(program)
 
 
-def _agree(table: Tableau, schedule: Schedule) -> None:
+def agree(table: Tableau, schedule: Schedule) -> None:
     """Refuse to run a table on a model of another schedule: it would run, and be wrong."""
     if any(schedule is known for known in table.agreed):
         return

@@ -35,7 +35,7 @@ class Between(VariancePreserving, name="between"):
         super().__post_init__()
         if self.by not in BY:
             raise UnknownName("way to interpolate", self.by, BY)
-        count = len(self.base.table) or self.base.count
+        count = self.base.indices
         times = torch.arange(count + 1, dtype=torch.float64) / count
         object.__setattr__(self, "_knots", (times, self.base.sigma(times) / self.base.alpha(times)))
 

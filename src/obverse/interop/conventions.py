@@ -139,7 +139,7 @@ def _discrete(scheduler: Any, times: Tensor) -> tuple[Schedule, ...]:
 def _index(path: Schedule, t: Tensor) -> Level:
     ddpm = path.base if isinstance(path, Between) else path
     assert isinstance(ddpm, DDPM)
-    return path.at((exact(t) + 1) / (len(ddpm.table) or ddpm.count))
+    return path.at((exact(t) + 1) / ddpm.indices)
 
 
 def _logit(scheduler: Any, t: Tensor) -> Tensor:

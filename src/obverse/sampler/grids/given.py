@@ -158,4 +158,4 @@ class Indices(Grid, name="indices"):
 
 def _indices_of(schedule: Schedule) -> int:
     """How many indices a schedule was made of; 1000 where it is continuous."""
-    return len(schedule.table) or schedule.count if isinstance(schedule, DDPM) else 1000
+    return schedule.indices if isinstance(schedule, DDPM) else 1000

@@ -108,6 +108,35 @@ def test_the_class_of_a_mixed_table_may_not_be_missing(tmp_path: Path) -> None:
     assert data.classes == ("x", "y") and data.values[:].tolist() == [[1], [3]]
 
 
+def test_capital_letters_in_a_suffix_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "A.CSV").write_text(CSV)
+    assert len(load(tmp_path / "A.CSV", columns="mixed")) == 4
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"a": [1, None]}), tmp_path / "B.PARQUET")
+    assert load(tmp_path / "B.PARQUET", columns="mixed").columns == ("a", "a is missing")
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_nan_of_numpy_is_missing(kind: type) -> None:
+    schema = from_columns({"a": np.array([1, math.nan, 3], kind)}).schema
+    assert schema is not None and schema.names == ("a", "a is missing")
+
+
+def test_what_pandas_puts_in_place_of_nothing_is_missing() -> None:
+    pd = pytest.importorskip("pandas")
+    columns = {
+        "whole": pd.array([1, None, 3], dtype="Int64"),
+        "true": pd.array([True, None, False], dtype="boolean"),
+        "word": pd.array(["u", None, "w"], dtype="string"),
+        "day": pd.to_datetime(["2020-01-01", None, "2020-01-03"]),
+    }
+    schema = from_columns(columns).schema
+    assert schema is not None
+    back = schema.decode(schema.encode(columns))
+    assert all([cell is None for cell in cells] == [False, True, False] for cells in back.values())
+    assert back["whole"] == [1, None, 3]
+
+
 def test_a_word_that_is_not_known_is_refused() -> None:
     with pytest.raises(DataError, match="holds 'c'; known: a, b"):
         Schema.of({"w": ["a", "b"]}).encode({"w": ["c"]})

@@ -20,7 +20,7 @@ from obverse.ground.errors import DataError
 def read_mixed(path: Path, damaged: str, label: str | None, ordinal: bool) -> Dataset:
     """A table of numbers, categories and missing values; see `data.mixed`."""
     ledger, where = Ledger(damaged), printable(path)
-    names, cells = _cells_of_csv(path, ledger) if path.suffix in (".csv", ".tsv") else _cells_of_arrow(path)
+    names, cells = _cells_of_csv(path, ledger) if path.suffix.lower() in (".csv", ".tsv") else _cells_of_arrow(path)
     at = label_place(where, names, label)
     columns = dict(zip(names, cells, strict=True))
     words = None if at is None else [None if is_missing(cell) else str(cell).strip() for cell in columns.pop(names[at])]
@@ -89,5 +89,6 @@ def _cells_of_csv(path: Path, ledger: Ledger) -> tuple[list[str], list[list[str]
 def _cells_of_arrow(path: Path) -> tuple[list[str], list[list[Any]]]:
     parquet, feather = extras.load("pyarrow.parquet", extra="data"), extras.load("pyarrow.feather", extra="data")
     with decoding(printable(path)):
-        table = parquet.read_table(path, partitioning=None) if path.suffix == ".parquet" else feather.read_table(path)
+        packed = path.suffix.lower() == ".parquet"
+        table = parquet.read_table(path, partitioning=None) if packed else feather.read_table(path)
         return table.column_names, [column.to_pylist() for column in table.columns]

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from obverse.ground.errors import DataError
 
 MAX_LEVELS = 64  # more different words are text
-_MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
+_MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "<na>"))
+_NOTHING = ("nan", "<NA>", "NaT")  # of NumPy and pandas, as they say themselves: not all of them compare
 Cell = str | float | int | bool | None
 
 
@@ -151,10 +152,10 @@ def _decode(field: Field, part: NDArray[np.float64]) -> list[Cell]:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell holds nothing: None, NaN, or a word that means it."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return True
-    return isinstance(value, str) and value.strip().casefold() in _MISSING
+    """Whether a cell holds nothing: None, NaN, what pandas puts in its place, or a word that means it."""
+    if isinstance(value, str):
+        return value.strip().casefold() in _MISSING
+    return value is None or (math.isnan(value) if isinstance(value, float) else str(value) in _NOTHING)
 
 
 def _as_number(value: Any) -> float | None:

@@ -185,6 +185,12 @@ def test_a_frame_in_is_a_frame_out() -> None:
         flow.score_samples(pandas.DataFrame(rows, columns=["price", "size"]))
 
 
+def test_names_that_are_no_words_come_back_too() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(tilted(60, 6), columns=[7, 5])
+    assert list(FlowDensity(**SMALL).fit(frame).sample(2).columns) == [7, 5]
+
+
 def test_float32_rows_give_float32_rows() -> None:
     flow = FlowDensity(**SMALL).fit(np.float32(np.random.default_rng(0).normal(size=(50, 2))))
     assert flow.sample(2).dtype == np.float32 and flow.score_samples(flow.sample(2)).dtype == np.float64
@@ -220,6 +226,14 @@ def test_a_far_row_is_improbable_and_finite(fitted: FlowDensity) -> None:
 def test_a_table_without_a_density_is_refused(rows: Any, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         FlowDensity(**SMALL).fit(rows)
+
+
+@pytest.mark.parametrize("middle", [0.0, 0.3, 1.7e9])
+def test_a_copy_is_told_from_another_column_wherever_they_lie(middle: float) -> None:
+    rows = np.random.default_rng(0).normal(middle, 1.0, (100, 2))
+    FlowDensity(**{**SMALL, "max_iter": 1}).fit(rows)
+    with pytest.raises(ValueError, match="column 'x2' is column 'x0'"):
+        FlowDensity(**SMALL).fit(np.column_stack([rows, 2 * rows[:, 0] + 1]))
 
 
 @pytest.mark.parametrize(

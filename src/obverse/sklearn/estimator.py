@@ -96,7 +96,8 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         require(0 < self.tolerance <= 1, f"tolerance is in (0, 1] nats, got {self.tolerance} (try 1e-2).")
         self._frame = frame_of(X)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        self._table = Table.of(rows, self._names())
+        self._names = [f"x{i}" for i in range(rows.shape[1])] if self._frame is None else list(X.columns)
+        self._table = Table.of(rows, self._names)
         self._given: Given | None = None
         cond = None
         if y is not None:
@@ -123,7 +124,7 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         cond, shape = self._cond(y, n_samples), (n_samples, len(self._table.varying))
         with torch.no_grad():
             x = sample(self._model(torch.float32), shape, seed=seed, cond=cond)
-        return framed(self._table.rows(x.cpu()), self._frame, self._names())
+        return framed(self._table.rows(x.cpu()), self._frame, self._names)
 
     def score_samples(self, X: Any, y: Any = None) -> NDArray[Any]:
         """The log-density of rows, or their log-density given y; natural logarithm, per unit of X.
@@ -185,10 +186,6 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if self._given is None:
             raise ValueError("This FlowDensity was fitted without y, so there is nothing to condition on (y=None).")
         return self._given.cond(y, count)
-
-    def _names(self) -> list[str]:
-        numbered = [f"x{i}" for i in range(self.n_features_in_)]
-        return list(getattr(self, "feature_names_in_", numbered))
 
     def _seed(self, random_state: Any) -> int:
         return int(check_random_state(random_state).randint(2**31 - 1))

@@ -31,7 +31,7 @@ class Table:
     first: NDArray[Any]
 
     @classmethod
-    def of(cls, rows: NDArray[Any], names: Sequence[str]) -> Self:
+    def of(cls, rows: NDArray[Any], names: Sequence[Any]) -> Self:
         """What a table says of itself.
 
         Raises:   ValueError where no column varies, or one is the copy of another: there is no density then.
@@ -66,11 +66,10 @@ class Table:
         made[:, self.varying] = self.scaling.undo(x).numpy()
         return made
 
-    def _refuse_copies(self, columns: Tensor, names: Sequence[str]) -> None:
-        unit = (columns[:, self.varying] - torch.tensor(self.scaling.shift).double()) / torch.tensor(
-            self.scaling.scale
-        ).double()
-        alike = (unit.T @ unit / len(unit)).abs().triu(1) > 1 - COPY
+    def _refuse_copies(self, columns: Tensor, names: Sequence[Any]) -> None:
+        shift, scale = torch.tensor([self.scaling.shift, self.scaling.scale], dtype=torch.float64)
+        unit = (columns[:, self.varying] - shift) / scale
+        alike = torch.corrcoef(unit.T).reshape(unit.shape[1], -1).abs().triu(1) > 1 - COPY
         if len(unit) > 2 and bool(alike.any()):  # two rows always lie on a line
             one, other = (names[int(self.varying[i])] for i in alike.nonzero()[0])
             raise ValueError(f"X has no density: column {other!r} is column {one!r}, scaled. Leave one of them out.")
@@ -82,7 +81,7 @@ def frame_of(data: Any) -> str | None:
     return package if type(data).__name__ == "DataFrame" and package in ("pandas", "polars") else None
 
 
-def framed(rows: NDArray[Any], frame: str | None, names: Sequence[str]) -> Any:
+def framed(rows: NDArray[Any], frame: str | None, names: Sequence[Any]) -> Any:
     """Rows in the kind of frame that the data came in."""
     if frame is None:
         return rows

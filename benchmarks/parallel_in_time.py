@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     trained = Trained.open(options.run)
-    model, cond = trained.model, labels_for(trained.facts, COUNT)
+    model, cond = trained.model, labels_for(trained.recipe, trained.facts, COUNT)
     start = noise.normal((COUNT, *trained.facts.shape), seed=0, purpose="start")
     results = []
     for solver in SOLVERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import struct
@@ -94,6 +95,29 @@ def test_a_table_is_trained_on_and_sampled_as_a_table() -> None:
     lines = Path("drawn.csv").read_text().splitlines()
     assert lines[0] == "width,height,constant" and len(lines) == 5
     assert all(line.endswith(",5") for line in lines[1:])  # what never varied comes back exactly
+
+
+def test_the_lines_of_a_table_are_its_numbers_to_the_last_digit_and_their_class() -> None:
+    rows = "\n".join(f"{1700000000 + i},1234567890.12345,{'ab'[i % 2]},{i % 7}" for i in range(50))
+    Path("table.csv").write_text(f"time,constant,kind,day\n{rows}\n")
+    assert main(["train", "table.csv", "--label", "kind", "--out", "run", *SMALL_MLP, *FAST]) == 0
+    assert main(["sample", "run", "-n", "4", "--steps", "2", "--out", "drawn"]) == 0
+    head, *lines = csv.reader(Path("drawn.csv").read_text().splitlines())
+    assert head == ["time", "constant", "day", "kind"] and [line[1] for line in lines] == ["1234567890.12345"] * 4
+    with np.load("drawn.npz") as drawn:
+        assert [[float(cell) for cell in line[:3]] for line in lines] == drawn["x"].tolist()
+        assert [line[3] for line in lines] == ["ab"[label] for label in drawn["label"]]
+
+
+def test_samples_of_a_model_that_is_not_told_classes_have_none(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = "\n".join(f"{i * 0.1},{'ab'[i % 2]}" for i in range(50))
+    Path("table.csv").write_text(f"width,kind\n{rows}\n")
+    assert main(["train", "table.csv", "--label", "kind", "--no-conditional", "--out", "run", *SMALL_MLP, *FAST]) == 0
+    assert main(["sample", "run", "-n", "4", "--steps", "2", "--out", "drawn"]) == 0
+    with np.load("drawn.npz") as drawn:
+        assert "label" not in drawn
+    assert Path("drawn.csv").read_text().startswith("width\n")
+    assert main(["sample", "run", "--class", "b"]) == 2 and "is told no class" in capfd.readouterr().err
 
 
 def test_a_sample_is_the_same_whatever_it_is_drawn_with(digits: Path) -> None:

@@ -98,7 +98,7 @@ def main(argv: list[str]) -> int:
         most = "" if trained.adapts(sampling) is None else "at most "
         options.result(f"would draw {options.n} with {most}{calls} network calls each into {out}.*", values)
         return 0
-    labels = labels_for(trained.facts, options.first + options.n, options.class_)
+    labels = labels_for(trained.recipe, trained.facts, options.first + options.n, options.class_)
     labels = None if labels is None else labels[options.first :]
     numbers = range(options.first, options.first + options.n)
     reel = Reel(options.show, "none" if options.parallel else options.film)
@@ -218,7 +218,7 @@ def write(
         print(f"no picture: {error}", file=sys.stderr)
     if facts.columns:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(facts.table(x))
+        csv.writer(text, lineterminator="\n").writerows(facts.table(x, labels, trained.recipe.label))
         files[".csv"] = text.getvalue().encode()
     if facts.rate and arrays["x"].ndim == 3:
         files |= {

@@ -76,17 +76,24 @@ class Facts:
         scaling, rate = Scaling.from_json(values["scaling"]), int(values.get("rate", 0))
         return cls(values["name"], values["kind"], **lists, scaling=scaling, schema=schema, rate=rate)
 
-    def table(self, x: Tensor) -> list[list[str]]:
-        """Samples of a table, in network units, as lines of cells, the first with the names of the columns."""
+    def table(self, x: Tensor, labels: Tensor | None = None, label: str | None = None) -> list[list[str]]:
+        """Samples of a table as lines of cells, the first with the names of the columns; numbers are exact.
+
+        Args:     x: network units.
+                  labels, label: classes, and what their column is called, the last one.
+        """
         raw = self.scaling.undo(x).numpy()
-        if self.schema is None:
-            return [list(self.columns), *([f"{value:.9g}" for value in row] for row in raw)]
-        cells = self.schema.decode(raw)
-        lines = zip(*cells.values(), strict=True)
-        return [
-            list(cells),
-            *(["" if v is None else f"{v:.9g}" if isinstance(v, float) else str(v) for v in line] for line in lines),
-        ]
+        cells: dict[str, list[Any]]
+        cells = dict(zip(self.columns, raw.T.tolist(), strict=True)) if self.schema is None else self.schema.decode(raw)
+        if labels is not None:
+            cells[label or "class"] = [self.classes[number] for number in labels.tolist()]
+        return [list(cells), *(list(map(_written, line)) for line in zip(*cells.values(), strict=True))]
+
+
+def _written(cell: Any) -> str:
+    if isinstance(cell, float):
+        return repr(cell).removesuffix(".0")
+    return "" if cell is None else str(cell)
 
 
 def datasets(recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> tuple[Dataset, Dataset | None]:
@@ -160,15 +167,15 @@ def objective(recipe: Recipe) -> Objective:
     return Objective(recipe.times, recipe.weighting, recipe.coupling, recipe.drop, recipe.error, recipe.recall)
 
 
-def labels_for(facts: Facts, count: int, wanted: str | None = None) -> Tensor | None:
-    """One label for each sample: all of one class, or the classes in turn; None without classes.
+def labels_for(recipe: Recipe, facts: Facts, count: int, wanted: str | None = None) -> Tensor | None:
+    """One label for each sample: all of one class, or the classes in turn; None for a model that is told none.
 
     Args:     wanted: a class's name or number.
     Raises:   InvalidArgument for a class that does not exist.
     """
-    if not facts.classes:
+    if not (facts.classes and recipe.conditional):
         if wanted is not None:
-            raise InvalidArgument(f"{facts.name} has no classes; leave class {wanted!r} out.")
+            raise InvalidArgument(f"This model of {facts.name} is told no class; leave class {wanted!r} out.")
         return None
     if wanted is None:
         return torch.arange(count) % len(facts.classes)

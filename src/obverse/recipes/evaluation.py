@@ -102,14 +102,14 @@ def evaluate(
     if held is None:
         raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
     count = min(len(held), MOST) if count is None else count
-    labels = _as_frequent(held, count)
+    labels = _as_frequent(held, count) if trained.recipe.conditional else None
     begun = time.perf_counter()
     x = trained.sample(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
     real, unseen = (look(data, count) for data in (train, held))
     made, known, new = map(neighbours_by(trained.recipe, trained.facts), (x, real.x, unseen.x))
     accuracy = accuracy_of_real = None
-    if labels is not None and real.label is not None and unseen.label is not None and trained.recipe.conditional:
+    if labels is not None and real.label is not None and unseen.label is not None:
         everything = torch.cat([known, new]), torch.cat([real.label, unseen.label])
         accuracy = nearest_neighbour_accuracy(made, labels, *everything)
         accuracy_of_real = nearest_neighbour_accuracy(new, unseen.label, known, real.label)

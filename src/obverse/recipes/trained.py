@@ -147,7 +147,7 @@ class Trained(NamedTuple):
         self, count: int, sampling: Sampling, *, labels: Tensor | None = None, samples: Sequence[int] | None = None
     ) -> Drawing:
         """What `sample` draws, for other ways to draw it; arguments as there."""
-        labels = build.labels_for(self.facts, count) if labels is None else labels
+        labels = build.labels_for(self.recipe, self.facts, count) if labels is None else labels
         return Drawing(
             self.on(sampling),
             (count, *self.facts.shape),

@@ -65,7 +65,7 @@ def advise_run(
 def noise_for(trained: Trained, count: int, seed: int, purpose: str) -> tuple[Tensor, Tensor | None]:
     """Noise of the data's shape, and the classes in turn; never the noise that `sample` starts from."""
     start = noise.normal((count, *trained.facts.shape), seed=seed, purpose=purpose, device=trained.model.device)
-    labels = build.labels_for(trained.facts, count) if trained.recipe.conditional else None
+    labels = build.labels_for(trained.recipe, trained.facts, count)
     return start, labels if labels is None else labels[noise.permutation(count, seed=seed, purpose="labels")]
 
 

@@ -86,7 +86,7 @@ def _path(subject: Subject, model: Model, side: Side, dtype: torch.dtype) -> lis
         (count, *facts.shape),
         solver=side.solver,
         grid=LogSNR(steps=STEPS, low=max(-REACH, low), high=min(REACH, high)),
-        cond=build.labels_for(facts, count) if subject.conditional else None,
+        cond=build.labels_for(subject.trained.recipe, facts, count),
         seed=subject.sampling.seed,
         dtype=dtype,
         watch=lambda step: states.append(step.x_t / against(step.level.alpha, step.x_t)),

@@ -92,11 +92,11 @@ class Subject:
             labels = self.labels(self.count or COUNT)
             x = self.trained.sample(self.count or COUNT, self.sampling, labels=labels, watch=self.watch)
             return Drawn(x, labels, None, str(error))
-        return Drawn(found.samples, found.labels if self.conditional else None, found)
+        return Drawn(found.samples, found.labels, found)
 
     def labels(self, count: int) -> Tensor | None:
         """As many of one class as of another, sorted; None for a model that knows no classes."""
-        labels = build.labels_for(self.trained.facts, count) if self.conditional else None
+        labels = build.labels_for(self.trained.recipe, self.trained.facts, count)
         return None if labels is None else labels.sort().values
 
     def show(self, x: Tensor, alt: str, caption: str = "", *, columns: int | None = None) -> str:

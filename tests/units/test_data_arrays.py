@@ -43,6 +43,8 @@ def idx(path: Path, array: np.ndarray, code: int = 8) -> Path:
         ((5, 4, 6, 4), "uint8", "images", (4, 4, 6)),
         ((5, 3, 4, 6), "uint8", "images", (3, 4, 6)),
         ((5, 4, 6, 1), "float32", "images", (1, 4, 6)),
+        ((5, 4, 6, 3), "int64", "images", (3, 4, 6)),
+        ((5, 4, 6, 1), "uint16", "images", (1, 4, 6)),
         ((5, 4, 6), "float32", "arrays", (4, 6)),
         ((5, 2, 64), "int16", "arrays", (2, 64)),
         ((5, 3, 4, 6), "float32", "arrays", (3, 4, 6)),
@@ -64,6 +66,15 @@ def test_every_number_survives_whatever_its_dtype_byte_order_and_layout(
     array = RNG.integers(0, 200, (7, 3)).astype(dtype)
     data = load(save(tmp_path / "a.npy", layout(array)))
     assert np.array_equal(data.values.numpy(), array.astype(float))
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2", "longdouble", "int64", ">u2", "bool", "uint8"])
+def test_images_survive_whatever_their_dtype_and_byte_order(tmp_path: Path, dtype: str) -> None:
+    pixels = RNG.integers(0, 200, (5, 4, 6, 3)).astype(dtype)
+    for data in (from_array(pixels), load(save(tmp_path / "a.npy", pixels))):
+        assert np.array_equal(data.values.numpy(), pixels.transpose(0, 3, 1, 2).astype(float))
+        x = data.rows(torch.arange(5)).x
+        assert x.dtype == torch.float32 and -1 <= x.min() < x.max() <= 1
 
 
 @pytest.mark.parametrize("number", [2**40 + 1, 1 / 3, 2.0**-1070], ids=str)

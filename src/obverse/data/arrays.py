@@ -3,7 +3,7 @@
 | dtype | shape                                                        | read as                           |
 |-------|--------------------------------------------------------------|-----------------------------------|
 | uint8 | (N, H, W); (N, H, W, C) or (N, C, H, W) with C in 1, 3, 4    | images                            |
-| float | (N, H, W, C) with C in 1, 3, 4                               | images                            |
+| other | (N, H, W, C) with C in 1, 3, 4                               | images                            |
 | any   | (N,) or (N, d)                                               | vectors, each column standardised |
 | any   | (N, C, ...) otherwise, such as signals (N, C, L)             | arrays, each channel standardised |
 """
@@ -27,7 +27,7 @@ from obverse.ground.errors import DataError
 Array = NDArray[Any]
 
 _CHANNELS = (1, 3, 4)
-_RANGES = ((0, 1), (-1, 1), (0, 255))  # what float images are written in
+_RANGES = ((0, 1), (-1, 1), (0, 255))  # what images of other numbers than bytes are written in
 PICKLED = "holds Python objects, which are never unpickled; save one array of numbers (ragged rows: pad or crop them)"
 
 
@@ -63,7 +63,7 @@ def data_set(
     ledger = Ledger(damaged)
     with decoding(name):
         array, kind = _read_as(array, name)
-    rows = Mapped(array, bytes_stay=kind == "images")
+    rows = Mapped(array, bytes_stay=kind == "images" and array.dtype == np.uint8)
     keep = finite_rows(rows, ledger, name) if array.dtype.kind == "f" else np.ones(len(array), bool)
     ledger.require_samples(int(keep.sum()), name)
     numbers, classes = (None, ()) if labels is None else _classes(labels, len(array), keep, name)
@@ -92,10 +92,10 @@ def _read_as(array: Array, where: str) -> tuple[Array, str]:
         raise DataError(f"{where} holds {array.dtype}, not real numbers (complex: stack real and imaginary parts).")
     if array.ndim == 0 or not math.prod(array.shape):
         raise DataError(f"{where} holds no samples: its shape is {array.shape}, (N, ...) is needed.")
-    eight, floating = array.dtype == np.uint8, array.dtype.kind == "f"
+    eight = array.dtype == np.uint8
     if eight and array.ndim == 3:
         return array[:, None], "images"
-    if array.ndim == 4 and array.shape[-1] in _CHANNELS and (eight or floating):
+    if array.ndim == 4 and array.shape[-1] in _CHANNELS:
         return np.moveaxis(array, -1, 1), "images"
     if eight and array.ndim == 4 and array.shape[1] in _CHANNELS:
         return array, "images"

@@ -121,6 +121,26 @@ def test_series_in_files_and_in_one_array_have_time_last(tmp_path: Path) -> None
         load(tmp_path / "one.npy", length=5)
 
 
+@pytest.mark.parametrize("times", [1.7e9 + np.arange(6.0), 1e300 * np.arange(6.0), 2**53 - np.arange(6)], ids=str)
+def test_numbers_of_series_that_single_precision_cannot_hold_are_kept(tmp_path: Path, times: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", times)
+    np.save(tmp_path / "b.npy", np.float32(RNG.normal(size=6)))
+    data = load(tmp_path, length=6)
+    assert data.values[0, 0].tolist() == times.tolist() and data.rows(torch.arange(2)).x.isfinite().all()
+
+
+def test_an_option_is_for_the_files_that_have_a_use_for_it(tmp_path: Path) -> None:
+    sound(tmp_path / "sounds/a.wav", np.zeros(50))
+    with pytest.raises(DataError, match=r"\(as a folder of \.npy \.npz\) holds no samples"):
+        load(tmp_path / "sounds", points=8)
+    with pytest.raises(DataError, match=r"\.webp\) holds no samples"):
+        load(tmp_path / "sounds", image_size=8)
+    np.save(tmp_path / "a.npy", np.zeros((9, 3)))
+    for also in ({"points": 4}, {"image_size": 4}):
+        with pytest.raises(InvalidArgument, match="image_size, length and points are each"):
+            load(tmp_path, length=4, **also)  # type: ignore[arg-type]
+
+
 def test_lengths_and_points_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((3, 2)))
     with pytest.raises(InvalidArgument, match="points is >= 1"):

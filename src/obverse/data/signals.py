@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from obverse.data.damage import Ledger, printable, refuse_bomb
 from obverse.data.dataset import Dataset, encode
 from obverse.data.listing import Listing
+from obverse.data.rows import floats
 from obverse.data.scaling import Scaling
 from obverse.ground import extras, noise
 from obverse.ground.errors import DataError, MissingExtra
 
 SOUNDS, SERIES = (".wav", ".flac"), (".npy", ".npz")
 Progress = Callable[[int, int], None]
-Signal = NDArray[np.float32]
+Signal = NDArray[Any]  # float32, or float64 where that is needed
 
 
 def read_signals(
@@ -84,7 +85,7 @@ def _read(listing: Listing, number: int) -> tuple[Signal, int]:
         raise ValueError("it is empty")
     if not np.isfinite(signal).all():
         raise ValueError("it holds NaN or infinity")
-    return np.ascontiguousarray(signal.T, np.float32), rate
+    return np.ascontiguousarray(signal.T, np.float32 if rate else floats(signal[:0]).dtype), rate
 
 
 def _sound(source: str | io.BytesIO, suffix: str) -> tuple[NDArray[Any], int]:

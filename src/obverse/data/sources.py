@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from obverse.data import generated
@@ -91,10 +92,11 @@ def load(
         raise InvalidArgument(f"label is a column of a table or a key of a .npz; got {label!r} for {source}.")
     if columns not in ("numbers", "mixed", "ordinal") or (columns != "numbers" and kind not in _TABLES):
         raise InvalidArgument(f"columns is numbers, or of a table mixed or ordinal; got {columns!r} for {source}.")
+    if sum(option is not None for option in (image_size, length, points)) > 1:
+        raise InvalidArgument(f"image_size, length and points are each for other files; give one for {source}.")
     for word, number in (("length", length), ("points", points)):
-        if number is not None and (
-            number < 1 or kind not in ("folder", *ARCHIVES, *(_AXES if word == "length" else ()))
-        ):
+        fit = ("folder", *ARCHIVES, *(_AXES if word == "length" else ()))
+        if number is not None and (number < 1 or kind not in fit):
             raise InvalidArgument(
                 f"{word} is >= 1, for a folder of sounds, series or clouds; got {number} for {source}."
             )
@@ -110,15 +112,15 @@ def load(
         return read_saved(path, damaged, image_size, label, progress)
     if kind in ("folder", *ARCHIVES):
         shards = [path] if kind in ARCHIVES else _shards(path)
-        for suffixes in (SOUNDS, SERIES) if length or points else (SUFFIXES, SOUNDS, SERIES):
+        kinds = (SUFFIXES, SOUNDS, SERIES)[2 if points else 1 if length else 0 : 1 if image_size else 3]
+        for suffixes in kinds:
             ledger = Ledger(damaged)
             listing = Archives(shards, suffixes, ledger) if shards else Folder(path, suffixes, ledger)
             if len(listing) and suffixes is SUFFIXES:
                 return read_images(path, listing, ledger, image_size, progress)
             if len(listing):
                 return read_signals(path, listing, ledger, length, points, progress)
-        kinds = " ".join((*SUFFIXES, *SOUNDS, *SERIES))
-        ledger.require_samples(0, f"{printable(path)} (as a folder of {kinds})")
+        ledger.require_samples(0, f"{printable(path)} (as a folder of {' '.join(chain(*kinds))})")
     if kind == ".npz":
         return _along(read_npz(path, damaged, label), length)
     if kind == ".safetensors":

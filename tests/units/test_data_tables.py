@@ -49,6 +49,16 @@ def test_a_first_line_of_numbers_is_data(tmp_path: Path) -> None:
     assert data.columns == ("0", "1") and data.values.tolist() == [[1, 2], [3, 40]]
 
 
+def test_a_first_line_that_may_be_names_or_a_row_is_said_to_be_which(tmp_path: Path) -> None:
+    assert "first line is a row" in load(csv(tmp_path, "0,1,2\n3,4,5\n")).summary()
+    assert "first line" not in load(csv(tmp_path, "a,b\n3,4\n")).summary()
+    with pytest.raises(DataError, match=r"line 1: column '0' holds 'id'.*no name of a column is a number"):
+        load(csv(tmp_path, "id,2019\n3,4\n"))
+    years = load(csv(tmp_path, "id,2019\n3,4\n"), columns="mixed")
+    assert years.columns == ("id", "2019") and "first line names the columns, '2019' too" in years.summary()
+    assert "first line" not in load(csv(tmp_path, "a,b\n3,x\n"), columns="mixed").summary()
+
+
 def test_a_byte_order_mark_quotes_and_spaces_are_no_part_of_a_name(tmp_path: Path) -> None:
     data = load(csv(tmp_path, '"a", b\n1,2\n', encoding="utf-8-sig"))
     assert data.columns == ("a", "b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from obverse.data.damage import Ledger, decoding, printable
 from obverse.data.dataset import Dataset, encode
 from obverse.data.mixed import Schema, is_missing
 from obverse.data.scaling import Scaling
-from obverse.data.tables import label_place, lines_of
+from obverse.data.tables import is_number, label_place, lines_of
 from obverse.ground import extras
 from obverse.ground.errors import DataError
 
@@ -31,7 +32,10 @@ def read_mixed(path: Path, damaged: str, label: str | None, ordinal: bool) -> Da
         keep = [row for row, word in enumerate(words) if word is not None]
         columns = {name: [values[row] for row in keep] for name, values in columns.items()}
         words = [words[row] for row in keep]
-    return from_columns(columns, words, name=printable(path.name), where=where, ordinal=ordinal, ledger=ledger)
+    data = from_columns(columns, words, name=printable(path.name), where=where, ordinal=ordinal, ledger=ledger)
+    odd = next((name for name in names if is_number(name)), None)
+    note = f"the first line names the columns, {odd!r} too; if it is a row, put a line of names above it"
+    return data if odd is None else replace(data, notes=(*data.notes, note))
 
 
 def from_columns(

@@ -32,22 +32,32 @@ def read_csv(path: Path, damaged: str, label: str | None) -> Dataset:
         first = next(lines, None)
         if first is None:
             raise DataError(f"{where} is empty: there is not a single line.")
-        if any(map(_is_number, first[1])):
+        nameless = any(map(is_number, first[1]))
+        if nameless:
             columns, lines = [str(place) for place in range(len(first[1]))], chain([first], lines)
         else:
             columns = [cell.strip() for cell in first[1]]
         at = label_place(where, columns, label)
         for number, cells in lines:
             reason = _take(cells, columns, at, numbers, labels)
+            if reason and nameless and number == first[0]:
+                reason += " (or is the first line one of names? Then no name of a column is a number)"
             if reason:
                 ledger.drop(f"{where} line {number}", reason)
     values = torch.frombuffer(numbers, dtype=torch.float64) if numbers else torch.empty(0)
     width = len(columns) - (at is not None)
-    return table_of(path, columns, at, values.reshape(-1, width) if width else values, labels, ledger)
+    notes = ("the first line is a row: it holds numbers, so the columns are called 0, 1 ...",) if nameless else ()
+    return table_of(path, columns, at, values.reshape(-1, width) if width else values, labels, ledger, notes)
 
 
 def table_of(
-    path: Path, columns: list[str], at: int | None, values: Tensor | Rows, labels: list[str], ledger: Ledger
+    path: Path,
+    columns: list[str],
+    at: int | None,
+    values: Tensor | Rows,
+    labels: list[str],
+    ledger: Ledger,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """A data set of columns of numbers, one of which may be the class."""
     columns = [name for place, name in enumerate(columns) if place != at]
@@ -55,8 +65,8 @@ def table_of(
         raise DataError(f"{printable(path)} has no column to learn from besides the class.")
     ledger.require_samples(len(values), printable(path))
     numbers, classes = (None, ()) if at is None else encode(labels)
-    scaling = Scaling.standard(values)
-    return Dataset(printable(path.name), values, numbers, classes, scaling, tuple(ledger.entries), tuple(columns))
+    scaling, entries = Scaling.standard(values), tuple(ledger.entries)
+    return Dataset(printable(path.name), values, numbers, classes, scaling, entries, tuple(columns), notes=notes)
 
 
 def lines_of(file: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -91,7 +101,7 @@ def _complaints(cells: list[str], columns: list[str], at: int | None) -> Iterato
             continue
         if not cell.strip():
             yield f"column {name!r} is empty (a missing value; columns='mixed' learns them)"
-        elif not _is_number(cell):
+        elif not is_number(cell):
             yield not_a_number(name, repr(cell))
         elif not math.isfinite(float(cell)):
             yield f"column {name!r} is {cell.strip()}"
@@ -105,7 +115,8 @@ def not_a_number(name: str, value: str) -> str:
     )
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is read as a number, finite or not."""
     try:
         _number(cell)
     except ValueError:

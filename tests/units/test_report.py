@@ -287,7 +287,11 @@ def test_too_little_held_out_data_is_as_good_as_none(tmp_path: Path) -> None:
     model = trained(tmp_path / "run", steps=2, batch=8, data=str(tmp_path / "few.npy"))
     report = write(model, tmp_path / "a.html", sampling=FEW)
     assert report.numbers["distances"] is None and report.numbers["samples"]["count"] > 8
-    assert "A comparison needs 8 rows a side" in Reader(report.path.read_text()).text
+    assert (
+        "3 samples were held out, and judging takes 8: train with holdout=0.27" in Reader(report.path.read_text()).text
+    )
+    more = trained(tmp_path / "more", steps=2, batch=8, data=str(tmp_path / "few.npy"), holdout=0.27)
+    assert write(more, tmp_path / "b.html", sampling=FEW).numbers["distances"] is not None
 
 
 def test_a_chart_is_a_function_of_its_arguments_and_shares_no_name_with_another() -> None:

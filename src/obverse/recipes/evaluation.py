@@ -14,6 +14,7 @@ from torch import Tensor
 from obverse.data import Batch, Dataset, evenly
 from obverse.ground.errors import InvalidArgument
 from obverse.metrics import Features, Measured, Metric, against, fashion, memorisation, nearest_neighbour_accuracy
+from obverse.metrics.compare import LEAST
 from obverse.recipes import build
 from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
@@ -101,6 +102,11 @@ def evaluate(
     train, held = build.datasets(trained.recipe)
     if held is None:
         raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
+    if len(held) < LEAST:
+        share = min(0.5, math.ceil(100 * LEAST / (len(train) + len(held))) / 100)
+        raise InvalidArgument(
+            f"{len(held)} samples were held out, and judging takes {LEAST}: train with holdout={share:g}, or more data."
+        )
     count = min(len(held), MOST) if count is None else count
     labels = _as_frequent(held, count) if trained.recipe.conditional else None
     begun = time.perf_counter()

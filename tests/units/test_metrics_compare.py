@@ -35,6 +35,15 @@ def test_every_metric_is_listed_with_a_sentence_and_measured_by_its_name() -> No
     assert all(Metric.of(Metric.of(name).spec) == Metric.of(name) for name in Metric.members)
 
 
+@pytest.mark.parametrize("name", ["frechet", "recall", "precision", "coverage", "energy"])
+def test_an_interval_holds_nothing_that_the_metric_cannot_be(name: str) -> None:
+    x = draw(64, 2).exp() ** 2
+    for step in range(5):
+        (found,) = against(x[:16], x[16:32], x[32:], metrics=[name], bootstrap=30, seed=step)
+        assert 0 <= found.low <= found.value <= found.high <= (math.inf if name in ("frechet", "energy") else 1)
+    assert against(x[:16], x[16:32], x[32:], metrics=["mmd"], bootstrap=30)[0].low < 0
+
+
 @pytest.mark.parametrize("name", ["precision", "recall", "density", "coverage"])
 def test_a_share_of_samples_as_good_as_data_is_that_of_data_and_of_worse_ones_less(digits: Tensor, name: str) -> None:
     x = digits
@@ -88,7 +97,7 @@ def test_a_metric_that_takes_fewer_rows_is_given_fewer() -> None:
 
 def test_a_comparison_is_a_function_of_its_seed() -> None:
     x = draw(90, 2)
-    first, again, other = (against(x[:50], x[50:], metrics=["frechet"], bootstrap=10, seed=s)[0] for s in (1, 1, 2))
+    first, again, other = (against(x[:50] + 1, x[50:], metrics=["frechet"], bootstrap=10, seed=s)[0] for s in (1, 1, 2))
     assert first == again
     fields = [name.name for name in dataclasses.fields(Measured) if name.name not in ("name", "sizes", "better")]
     assert all(getattr(first, name) != getattr(other, name) for name in fields)

@@ -27,7 +27,7 @@ class Measured:
 
     Args:     name: what the number is called: the metric's spec, or its title on features of a network.
               value: samples against held-out data.
-              low, high: its 95 % interval, by half-sampling both sets.
+              low, high: its 95 % interval, by half-sampling both sets; within what the metric can be.
               floor: the mean magnitude of real against real at the same sizes; what a perfect model would get. It is a
                 floor for distances, which are not 0 between finite sets, and a ceiling for shares, which are not 1.
               sizes: rows on either side, of value and of floor alike.
@@ -156,6 +156,7 @@ def _measured(metric: Metric, seen: _Seen, bootstrap: int) -> Measured:
     x, y = x[:n], y[:n]
     value = metric.between(x, y)
     low, high = interval(lambda i, j: metric.between(x[i], y[j]), (n, n), value, count=bootstrap, seed=seed)
+    low, high = (end.clamp(*metric.ends) for end in (low, high))
     floors = _floors(metric, real, n, seed)
     floor, spread = float(floors.mean()), float(floors.std())
     return Measured(metric.title, value, float(low), float(high), floor, (n, n), metric.better, spread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -29,6 +30,7 @@ class Metric(Family, family="metric"):
     """
 
     better: ClassVar[str] = "lower"  # or "higher": which way a good model lies
+    ends: ClassVar[tuple[float, float]] = (0.0, math.inf)  # what it cannot go beyond
     features: Features = field(default_factory=Raw, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -68,12 +70,16 @@ class Frechet(Metric, name="frechet"):
 class MMD(Metric, name="mmd"):
     """Unbiased squared maximum mean discrepancy under a Gaussian kernel as wide as the data."""
 
+    ends: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+
     def between(self, x: Tensor, y: Tensor) -> float:
         return distances.mmd(x, y)
 
 
 class KID(Metric, name="kid"):
     """Unbiased squared maximum mean discrepancy under a cubic kernel; made for features."""
+
+    ends: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     def between(self, x: Tensor, y: Tensor) -> float:
         return distances.kid(x, y)
@@ -130,12 +136,16 @@ class _Balls(Metric):
 class Precision(_Balls, name="precision"):
     """Share of samples that lie among the data: quality."""
 
+    ends: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
     def between(self, x: Tensor, y: Tensor) -> float:
         return manifold.precision(x, y, k=self.k)
 
 
 class Recall(_Balls, name="recall"):
     """Share of data that lie among the samples: variety."""
+
+    ends: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def between(self, x: Tensor, y: Tensor) -> float:
         return manifold.recall(x, y, k=self.k)
@@ -155,6 +165,7 @@ class Density(_Balls, name="density"):
 class Coverage(_Balls, name="coverage"):
     """Share of the neighbourhoods of data that hold a sample: variety."""
 
+    ends: ClassVar[tuple[float, float]] = (0.0, 1.0)
     k: int = 5
 
     def between(self, x: Tensor, y: Tensor) -> float:

@@ -109,6 +109,14 @@ def test_the_lines_of_a_table_are_its_numbers_to_the_last_digit_and_their_class(
         assert [line[3] for line in lines] == ["ab"[label] for label in drawn["label"]]
 
 
+def test_a_run_finds_its_data_from_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save("data.npy", np.random.default_rng(0).normal(size=(100, 2)))
+    assert main(["train", "data.npy", "--out", "run", *SMALL_MLP, *FAST]) == 0
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert main(["evaluate", "../run", "--steps", "2", "--quiet"]) == 0
+
+
 def test_samples_of_a_model_that_is_not_told_classes_have_none(capfd: pytest.CaptureFixture[str]) -> None:
     rows = "\n".join(f"{i * 0.1},{'ab'[i % 2]}" for i in range(50))
     Path("table.csv").write_text(f"width,kind\n{rows}\n")

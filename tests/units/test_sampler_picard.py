@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.model import Mixture, Network
 from obverse.sampler import Angle, Sampler, Solver
 from obverse.sampler.picard import parallel
@@ -66,3 +66,25 @@ def test_what_is_out_of_range_is_refused(tolerance: float, window: int | None) -
     table = Solver.of("ddim").tableau("linear", Angle(4))
     with pytest.raises(InvalidArgument, match="tolerance > 0 and window >= 1"):
         parallel(table, RING, START, tolerance=tolerance, window=window)
+
+
+def test_a_table_of_another_schedule_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="This table is of another schedule than the model's, linear"):
+        parallel(Solver.of("ddim").tableau("vp", "uniform:steps=4"), RING, START)
+
+
+def test_a_condition_has_a_row_for_each_sample() -> None:
+    net = Network(lambda x, _, cond: x * cond[:, None], "linear")
+    with pytest.raises(InvalidArgument, match="cond has one row for each sample: expected 6"):
+        parallel(Solver.of("ddim").tableau("linear", Angle(4)), net, START, cond=torch.ones(5))
+
+
+def test_what_is_not_finite_is_named_by_call_level_and_row() -> None:
+    def breaks(x: torch.Tensor, t: torch.Tensor, _: None) -> torch.Tensor:
+        wrong = (t < 0.3) & (torch.arange(len(x)) % 6 == 2)
+        return torch.where(wrong[:, None], math.nan, -x)
+
+    table = Solver.of("ddim").tableau("linear", "uniform:steps=4")
+    words = r"output of call 4 of 4 is not finite at t = 0\.25 .*first in row 2 \(1 of 6 rows\)"
+    with pytest.raises(NonFinite, match=words):
+        parallel(table, Network(breaks, "linear"), START)

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from obverse.model import Gaussian
+from obverse.ground.errors import InvalidArgument
+from obverse.model import Gaussian, Mixture
 from obverse.sampler import Sampler, Solver, propagate
 from obverse.sampler.propagation import states
 
@@ -66,3 +67,11 @@ def test_data_of_any_shape_are_flattened() -> None:
     data = Gaussian(torch.zeros(2, 2), torch.diag(torch.tensor([0.1, 1.0, 2.0, 3.0])), "linear")
     mean, covariance = propagate(Solver.of("sde").tableau("linear", "uniform:steps=300,start=0.99"), data)
     assert mean.shape == (4,) and torch.allclose(covariance.diagonal(), data.variances[0], rtol=0.05)
+
+
+def test_what_is_not_gaussian_or_on_another_schedule_is_refused() -> None:
+    table = Solver.of("ddim").tableau("linear", "uniform:steps=4")
+    with pytest.raises(InvalidArgument, match="Moments are known for a Gaussian, got Mixture"):
+        propagate(table, Mixture(torch.stack([MEAN, -MEAN]), 0.1, None, "linear"))  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="of another schedule than the model's, vp"):
+        propagate(table, Gaussian(MEAN, COVARIANCE, "vp"))

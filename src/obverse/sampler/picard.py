@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite
-from obverse.ground.shapes import rows
+from obverse.ground.shapes import check_rows, rows
 from obverse.model import Cond, Model
 from obverse.path import Edm, Level
 from obverse.sampler import brownian
 from obverse.sampler.program import Register, combine
+from obverse.sampler.run import agree
 from obverse.sampler.tableau import Tableau
 
 FACE = Edm()  # finite everywhere; settles first of all that were tried (benchmarks/parallel_in_time.py)
@@ -58,7 +59,8 @@ def parallel(
               window: calls made in one batch, at most; default all: memory grows with it.
               watch: called after every round with the calls that are done and their total.
     Returns:  the end; rounds are what a machine with room for the window waits for.
-    Raises:   InvalidArgument for a tolerance or a window that is not positive.
+    Raises:   InvalidArgument for a tolerance or a window that is not positive, or a table of another schedule;
+              NonFinite naming the call, the level and the sample.
 
     Example:
         >>> from obverse.model import Gaussian
@@ -70,7 +72,9 @@ def parallel(
     """
     if not tolerance > 0 or (window is not None and window < 1):
         raise InvalidArgument(f"parallel: tolerance > 0 and window >= 1, got {tolerance} and {window} (2e-5, None).")
+    check_rows(cond, len(start))
     table = table.on_face(FACE)
+    agree(table, model.schedule)
     sweep = _Sweep(table, model, start, cond)
     draws = brownian.draws(table.spans, start, seed=seed, samples=samples)
     sweep.held |= {Register("xi", m): draw for m, draw in enumerate(draws)}
@@ -86,7 +90,7 @@ def parallel(
                 watch(done, table.calls)
         x = sweep.states(table.reads[-1] + 1 if table.reads else 0, len(table.rows) - 1)
     if not bool(x.isfinite().all()):
-        raise NonFinite(f"parallel: the end is not finite in {int((~x.isfinite().flatten(1).all(1)).sum())} rows.")
+        raise NonFinite(sweep.wrong)
     return Parallel(x, rounds, calls)
 
 
@@ -117,6 +121,19 @@ class _Sweep:
             self.held[Register("o", j)] = output
             self._seen[j] = x_t
         return moved
+
+    @property
+    def wrong(self) -> str:
+        """What is said of the first call whose output is not finite, or of the end."""
+        said = [(j, self.held[Register("o", j)].isfinite().flatten(1).all(1)) for j in range(self.table.calls)]
+        for j, fine in said:
+            if not bool(fine.all()):
+                return (
+                    f"parallel: the network's output of call {j + 1} of {len(said)} is not finite at "
+                    f"{self.table.moments[self.table.reads[j]]}, first in row {int((~fine).nonzero()[0])} "
+                    f"({int((~fine).sum())} of {len(fine)} rows). Check the model's precision and its time."
+                )
+        return "parallel: the end is not finite, the network's outputs are: is the start?"
 
     def states(self, first: int, last: int) -> Tensor:
         """States from one to another, from what is held; an output not yet made is guessed to be the one before."""

@@ -12,9 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from obverse.ground.errors import require
 from obverse.model import Gaussian
 from obverse.path import Level
 from obverse.sampler.program import Register, combine
+from obverse.sampler.run import agree
 from obverse.sampler.tableau import Tableau
 
 
@@ -31,6 +33,8 @@ def propagate(tableau: Tableau, gaussian: Gaussian, *, source: bool = False) -> 
     Args:     tableau: any method, deterministic or not.
               gaussian: the data, on the table's schedule.
               source: start from sigma eps, as `sample` does, in place of the law of the data at the first level.
+    Raises:   InvalidArgument for data that is not Gaussian, or on another schedule.
+
     Example:
         >>> from obverse.sampler import Solver
         >>> table = Solver.of("ddim").tableau("cosine", "uniform:steps=1000,start=0.9,end=0.1")
@@ -44,7 +48,9 @@ def propagate(tableau: Tableau, gaussian: Gaussian, *, source: bool = False) -> 
 
 def states(tableau: Tableau, gaussian: Gaussian, *, source: bool = False) -> Iterator[Moments]:
     """As `propagate`, of every state of the table in order, the start first."""
+    require(isinstance(gaussian, Gaussian), f"Moments are known for a Gaussian, got {type(gaussian).__name__}.")
     table = tableau.on_face(gaussian.face)
+    agree(table, gaussian.schedule)
     axes, levels = gaussian.axes[0], table.moments
     unit = torch.eye(2 + table.draws, dtype=torch.float64)[:, :, None].expand(-1, -1, len(axes))  # 1, start, each draw
     last = {key: n for n, row in enumerate(table.rows) for key in row}

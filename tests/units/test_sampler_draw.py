@@ -13,9 +13,10 @@ from obverse.ground.errors import InvalidArgument
 from obverse.guidance import Guided
 from obverse.model import Clamped, Dynamic, Gaussian, Mixture, Model, Network
 from obverse.path import Level, Schedule
-from obverse.sampler import Angle, Solver, Uniform, sample, sampled
+from obverse.sampler import Angle, Grid, Solver, Uniform, sample, sampled
 
 ORACLE = Gaussian(torch.tensor([0.3, -0.4]), torch.tensor([[0.5, 0.2], [0.2, 0.3]]), "linear")
+DATA = torch.tensor([[0.1, -0.2], [1.1, 0.4], [-0.7, -1.0], [0.3, 0.3], [0.0, -0.9], [0.6, -0.1]]).double()
 
 
 class Counting(nn.Module):
@@ -75,6 +76,27 @@ def test_states_between_are_those_of_the_flow() -> None:
         want = torch.stack([ORACLE.flow(start, first, level) for level in times])
         errors.append(float((run.trajectory.at(times) - want).abs().max()))
     assert errors[0] < 1e-2 and math.log2(errors[0] / errors[2]) / 2 == pytest.approx(2, abs=0.2), errors
+
+
+@pytest.mark.parametrize("grid", ["inverted:base=(uniform:start=0.9,end=0.1)", "inverted:base=angle"])
+def test_states_between_are_those_of_the_flow_on_the_way_up_too(grid: str) -> None:
+    times = at(ORACLE.schedule, 0.001, 0.17, 0.31, 0.83) if "angle" in grid else at(ORACLE.schedule, 0.17, 0.31, 0.83)
+    errors = []
+    for steps in (20, 40, 80):
+        levels = Grid.of(grid).resized(steps)
+        run = sampled(ORACLE, (6, 2), solver="heun", grid=levels, start=DATA, record=True, dtype=torch.float64)
+        assert run.trajectory is not None
+        first = run.trajectory.levels.floats()[0]
+        want = torch.stack([ORACLE.flow(DATA, first, level) for level in times])
+        errors.append(float((run.trajectory.at(times) - want).abs().max()))
+    assert errors[0] < 1e-2 and math.log2(errors[0] / errors[2]) / 2 > 1.8, errors
+
+
+def test_states_are_asked_for_at_levels() -> None:
+    kept = sampled(ORACLE, (3, 2), steps=3, record=True).trajectory
+    assert kept is not None
+    with pytest.raises(InvalidArgument, match=r"at Levels, model.schedule.at\(t\), got float"):
+        kept.at(0.5)  # type: ignore[arg-type]
 
 
 def test_states_at_the_levels_of_the_run_are_its_states() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.numerics import exact
 from obverse.path import Estimate, Level, join
 from obverse.sampler.run import Step
@@ -21,7 +21,7 @@ SAME = 1e-13  # between angles
 class Trajectory:
     """The states of a run and the estimates made on the way.
 
-    Args:     levels: of the states, noise first; (states,).
+    Args:     levels: of the states, in the order of the run; (states,).
               states: (states batch *data).
               called: of the estimates; (calls,).
               data, noise: what the model took for data and noise there; (calls batch *data).
@@ -55,17 +55,21 @@ class Trajectory:
         """States at any levels of the run; (levels batch *data).
 
         On the circle the state is a curve in theta whose slope at every call is v, so between two calls it is a cubic
-        (a parabola before an end where nothing was called): exact to fourth (third) order in the distance.
+        (a parabola beside an end where nothing was called): exact to fourth (third) order in the distance.
+
+        Args:     levels: Levels, of the schedule at times: `model.schedule.at(t)`.
 
         Raises:   InvalidArgument beyond the run, and between the states of a stochastic one, where the path is rough.
         """
+        require(isinstance(levels, Level), f"States are at Levels, model.schedule.at(t), got {type(levels).__name__}.")
         nodes = self._nodes()
-        theta = exact(self.levels.theta)[[n for n, _ in nodes]]
+        theta = self._ahead[[n for n, _ in nodes]]
         found = []
         for level in join(levels).floats():
             angle = float(level.theta)
-            i = int((theta > angle + SAME).sum())  # the first node at or below
-            if i < len(nodes) and abs(float(theta[i]) - angle) <= SAME:
+            ahead = angle if self._falls else -angle
+            i = int((theta > ahead + SAME).sum())  # the first node there or after
+            if i < len(nodes) and abs(float(theta[i]) - ahead) <= SAME:
                 y = self.states[nodes[i][0]] / self._r(nodes[i][0])
             elif 0 < i < len(nodes) and self.smooth:
                 y = self._between(nodes[i - 1], nodes[i], angle)
@@ -76,8 +80,8 @@ class Trajectory:
         return torch.stack(found)
 
     def _nodes(self) -> list[tuple[int, int | None]]:
-        """The last state at every level that is cleaner than all before, and which call was made at it."""
-        theta = exact(self.levels.theta).tolist()
+        """The last state at every level that is further on than all before, and which call was made at it."""
+        theta = self._ahead.tolist()
         nodes: list[int] = []
         for n, angle in enumerate(theta):
             if nodes and abs(theta[nodes[-1]] - angle) <= SAME:
@@ -85,7 +89,18 @@ class Trajectory:
             elif not nodes or angle < theta[nodes[-1]]:
                 nodes.append(n)
         call_at = {angle: j for j, angle in enumerate(exact(self.called.theta).tolist())}
-        return [(n, call_at.get(theta[n])) for n in nodes]
+        return [(n, call_at.get(abs(theta[n]))) for n in nodes]
+
+    @property
+    def _falls(self) -> bool:
+        """Whether the run goes from noise to data."""
+        theta = exact(self.levels.theta)
+        return bool(theta[0] >= theta[-1])
+
+    @property
+    def _ahead(self) -> Tensor:
+        """The angles of the states, turned so that they fall."""
+        return exact(self.levels.theta) * (1 if self._falls else -1)
 
     def _between(self, first: tuple[int, int | None], second: tuple[int, int | None], angle: float) -> Tensor:
         (n, j), (m, k) = first, second
@@ -93,8 +108,10 @@ class Trajectory:
         a, b = float(theta[n]), float(theta[m])
         u, h = (angle - a) / (b - a), b - a
         y, z = self.states[n] / self._r(n), self.states[m] / self._r(m)
-        if j is None:
+        if j is None and k is None:
             return y + u * (z - y)
+        if j is None:
+            return self._between(second, first, angle)
         slope = self._slope(j)
         if k is None:
             return y + u * h * slope + u**2 * (z - y - h * slope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,3 +175,15 @@ def test_grained_draws_belong_to_seed_purpose_step_and_sample(count: int) -> Non
     assert len(set(whole[..., 0].flatten().tolist())) > 50
     assert not torch.equal(noise.grained((9, count), seed=3, purpose="test", steps=range(6)), whole)
     assert not torch.equal(noise.grained((9, count), seed=2, purpose="other", steps=range(6)), whole)
+
+
+@pytest.mark.parametrize("seed", [np.int64(77), np.uint8(77), torch.tensor(77)])
+def test_a_seed_may_be_any_whole_number(seed: Any) -> None:
+    drawn = noise.normal((2, 3), seed=seed, purpose=f"start-{type(seed).__name__}")
+    assert torch.equal(drawn, noise.normal((2, 3), seed=77, purpose=f"start-{type(seed).__name__}"))
+
+
+@pytest.mark.parametrize("seed", [None, "3", 0.5])
+def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    with pytest.raises(InvalidArgument, match="seed is a whole number, got"):
+        noise.normal((2, 3), seed=seed, purpose="start")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.path import DDPM, EDM, VE, VP, Cosine, Linear, Polynomial, Schedule
-from obverse.sampler import Angle, Given, Grid, Karras, LogSNR, Shift, Uniform
+from obverse.sampler import Angle, Given, GivenAngle, GivenLogSNR, GivenNSR, Grid, Karras, LogSNR, Shift, Uniform
 
 PATHS: list[Schedule] = [Linear(), Cosine(), VP(), VE(), EDM(), DDPM(), DDPM(zero_terminal_snr=True), Linear(1e-4)]
 GRIDS = ["uniform", "angle", "angle:power=1", "logsnr", "karras", "shift", "shift:base=angle,k=0.5"]
@@ -206,3 +208,23 @@ def test_parameters_out_of_range_are_refused_with_the_range(spec: str, words: st
 def test_unknown_grids_are_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean 'karras'"):
         Grid.of("karas")
+
+
+@pytest.mark.parametrize("made", [list, np.array, lambda levels: torch.tensor(levels, dtype=torch.float64)])
+@pytest.mark.parametrize("kind", [Given, GivenNSR, GivenLogSNR, GivenAngle])
+def test_levels_may_be_given_as_lists_arrays_and_tensors(kind: Any, made: Any) -> None:
+    levels = (1.0, 0.5, 0.25)
+    assert kind(made(levels)) == kind(levels) and hash(kind(made(levels))) == hash(kind(levels))
+
+
+@pytest.mark.parametrize("spec", ["uniform", "scales", "karras"])
+def test_the_number_of_steps_may_be_of_numpy(spec: str) -> None:
+    grid = Grid.of(spec)
+    assert grid.resized(np.int64(3)) == grid.resized(3)  # type: ignore[arg-type]
+    assert type(grid)(steps=np.int64(3)).levels(Linear()).t.tolist() == grid.resized(3).levels(Linear()).t.tolist()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("steps", ["8", 2.0, math.nan, None])
+def test_a_number_of_steps_that_is_not_whole_is_refused(steps: Any) -> None:
+    with pytest.raises(InvalidArgument, match="Grid needs a whole number of steps >= 1, got"):
+        Grid.of("scales").resized(steps)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from numbers import Integral
 from typing import Any, ClassVar, Self, get_type_hints
 
 from obverse.ground.errors import InvalidArgument, UnknownName
@@ -167,6 +168,6 @@ def _write(value: Any) -> str:
         return "(" + ",".join(map(_write, value)) + ")"
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    if isinstance(value, int | float | str):
+    if isinstance(value, Integral | float | str):
         return str(value)
     raise InvalidArgument(f"{value!r} cannot be written in a spec: only numbers, words and members can.")

@@ -13,6 +13,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import index
 
 import torch
 from torch import Tensor
@@ -173,9 +174,17 @@ def _ids(shape: Sequence[int], samples: Tensor | Sequence[int] | None) -> Tensor
     return ids
 
 
-@lru_cache(maxsize=64)
 def _key(seed: int, purpose: str) -> int:
-    """What every draw of a seed and a purpose has in common: the mixing of `_mix`, in whole numbers of Python."""
+    """What every draw of a seed and a purpose has in common."""
+    try:
+        return _mixed(index(seed), purpose)  # NumPy's whole numbers would run over, and a tensor may change
+    except TypeError:
+        raise InvalidArgument(f"seed is a whole number, got {seed!r}.") from None
+
+
+@lru_cache(maxsize=64)
+def _mixed(seed: int, purpose: str) -> int:
+    """The mixing of `_mix`, in whole numbers of Python."""
     key = seed + _GAMMA
     for more in (0, _GAMMA * (zlib.crc32(purpose.encode()) + 1)):
         key = (key + more) % 2**64

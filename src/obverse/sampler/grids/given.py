@@ -21,6 +21,9 @@ class Given(Grid, name="given"):
 
     times: tuple[float, ...] = (1.0, 0.5, 0.0)
 
+    def __post_init__(self) -> None:
+        _listed(self, "times")
+
     @property
     def steps(self) -> int:  # type: ignore[override]
         """One fewer than the times."""
@@ -60,6 +63,7 @@ class GivenNSR(GivenLevels, name="given-nsr"):
     nsr: tuple[float, ...] = (10.0, 1.0, 0.0)
 
     def __post_init__(self) -> None:
+        _listed(self, "nsr")
         require(all(nsr >= 0 for nsr in self.nsr), f"given-nsr: every nsr >= 0, got {self.nsr}.")
 
     def _logsnr(self) -> Tensor:
@@ -71,6 +75,9 @@ class GivenLogSNR(GivenLevels, name="given-logsnr"):
     """One's own log-SNRs, noise first, then one step to the clean end."""
 
     logsnr: tuple[float, ...] = (-5.0, 0.0, 5.0)
+
+    def __post_init__(self) -> None:
+        _listed(self, "logsnr")
 
     def _logsnr(self) -> Tensor:
         return torch.tensor([*self.logsnr, math.inf], dtype=torch.float64)
@@ -86,6 +93,7 @@ class GivenAngle(GivenLevels, name="given-angle"):
     turns: tuple[float, ...] = (0.9, 0.5, 0.0)
 
     def __post_init__(self) -> None:
+        _listed(self, "turns")
         ok = all(0 <= turn <= 1 for turn in self.turns)
         require(ok, f"given-angle: angles in quarter turns, 0 (data) to 1 (noise), got {self.turns}.")
 
@@ -93,6 +101,13 @@ class GivenAngle(GivenLevels, name="given-angle"):
         turns = torch.tensor(self.turns, dtype=torch.float64)
         near, far = (turns * (math.pi / 2)).tan(), ((1 - turns) * (math.pi / 2)).tan()
         return torch.where(turns < 0.5, -2 * near.log(), 2 * far.log())  # each where it has its digits
+
+
+def _listed(grid: Grid, name: str) -> None:
+    """Numbers may be given as a list, an array or a tensor too."""
+    values = getattr(grid, name)
+    if not isinstance(values, tuple):
+        object.__setattr__(grid, name, tuple(float(value) for value in values))
 
 
 SPACINGS = ("leading", "trailing", "linspace")

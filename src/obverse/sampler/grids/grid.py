@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import replace
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class Grid(Family, family="grid"):
         Raises:   InvalidArgument for a grid that neither falls nor rises all the way, naming the place, or that lies
                   beyond the schedule.
         """
-        if not isinstance(self.steps, int) or self.steps < 1:
+        if not isinstance(self.steps, Integral) or self.steps < 1:
             raise InvalidArgument(f"Grid needs a whole number of steps >= 1, got {self.steps} (try steps=20).")
         levels = join(self.calls(schedule), self.stop(schedule))
         nsr = exact(levels.nsr)
@@ -57,8 +58,10 @@ class Grid(Family, family="grid"):
 
     def resized(self, steps: int) -> Grid:
         """The same grid with another number of steps."""
+        if not isinstance(steps, Integral):
+            raise InvalidArgument(f"Grid needs a whole number of steps >= 1, got {steps!r} (try steps=20).")
         if "steps" in self.settings():
-            return replace(self, steps=steps)  # type: ignore[type-var]
+            return replace(self, steps=int(steps))
         if steps != self.steps:
             raise InvalidArgument(f"Grid {self.name!r} has its own {self.steps} steps, got steps={steps}.")
         return self

@@ -150,3 +150,26 @@ def test_a_scale_is_a_finite_number(scale: float) -> None:
 def test_conditions_of_another_kind_are_refused(cond: Any) -> None:
     with pytest.raises(InvalidArgument, match="cond is a tensor, a dict of tensors or None where it is hidden"):
         handed(cond)
+
+
+@pytest.mark.parametrize("scale", ["2", torch.ones(6, 1), math.inf, None])
+def test_a_scale_is_one_finite_number(scale: Any) -> None:
+    with pytest.raises(InvalidArgument, match="guidance scale is a finite number"):
+        Guided(Classes(Linear()), scale)
+
+
+@pytest.mark.parametrize("null", [torch.tensor(3), torch.zeros(6, 2), {"label": torch.tensor([3, 3])}])
+def test_what_means_no_condition_is_one_row(null: Any) -> None:
+    with pytest.raises(InvalidArgument, match="null has one row, for all samples: expected 1, got"):
+        Guided(Classes(Linear()), 2.0, null)
+
+
+def test_what_means_no_condition_has_the_parts_of_a_condition() -> None:
+    guided = Guided(Classes(Linear()), 2.0, {"label": torch.tensor([3])})
+    with pytest.raises(InvalidArgument, match=r"\['label', 'text'\] and \['label'\] are not the same"):
+        guided(STATES, 0.4, {"label": LABELS, "text": STATES})
+
+
+def test_guidance_steers_a_model_not_a_network() -> None:
+    with pytest.raises(InvalidArgument, match="A model is expected, got Linear"):
+        Guided(nn.Linear(2, 2), 2.0)  # type: ignore[arg-type]

@@ -10,8 +10,10 @@ import pickle
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -22,7 +24,7 @@ from obverse.ground.errors import InvalidArgument, NonFinite, SingularConversion
 from obverse.model import Gaussian, Microbatched, Mixture, Model, Network
 from obverse.model.inputs import OnCircle, Time
 from obverse.path import EDM, VE, VP, Cosine, Linear, Schedule
-from obverse.sampler import DDIM, SDE, Heun, Sampler, Solver, Step, Tableau, Uniform, sample
+from obverse.sampler import DDIM, SDE, Heun, Sampler, Solver, Step, Tableau, Uniform, adaptive, sample
 
 TWO = Mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.1, None, "linear")
 SOLVERS = ["ddim", "euler", "heun", "dpmpp-2m", "sde", "sde:eta=0.5"]
@@ -319,6 +321,8 @@ def test_shorthands_are_the_long_way() -> None:
         ({"microbatch": 0}, InvalidArgument, "microbatch >= 1, got 0"),
         ({"cond": torch.zeros(3)}, InvalidArgument, r"cond has one row for each sample: expected 8, got \(3,\)"),
         ({"cond": {"label": torch.zeros(3)}}, InvalidArgument, r"one row for each sample: expected 8, got \(3,\)"),
+        ({"dtype": "float32"}, InvalidArgument, "dtype is a floating-point type, got float32"),
+        ({"start": np.zeros((8, 2))}, InvalidArgument, r"start is a tensor, got ndarray \(torch.as_tensor"),
         ({"dtype": torch.int64}, InvalidArgument, "dtype is a floating-point type, got torch.int64"),
     ],
 )
@@ -333,6 +337,22 @@ def test_arguments_out_of_range_are_refused_with_the_fix(
 def test_a_shape_is_a_batch_of_something(shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidArgument, match=r"shape is \(batch \*data\), every size >= 1, got"):
         sample(TWO, shape)
+
+
+@pytest.mark.parametrize("shape", [4, (4.0, 2), torch.tensor([4, 2])])
+def test_a_shape_is_whole_numbers(shape: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"shape is \(batch \*data\), every size >= 1, got"):
+        sample(TWO, shape)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "adaptive"])
+@pytest.mark.parametrize("net", [nn.Linear(2, 2), lambda x, *_: x])
+def test_a_network_that_is_no_model_yet_is_told_how_to_become_one(net: Any, solver: str) -> None:
+    for draw in (partial(sample, solver=solver), adaptive):
+        with pytest.raises(
+            InvalidArgument, match=r"A model is expected, got .* ob.Network\(net, 'linear', predicts='flow'"
+        ):
+            draw(net, (2, 2))
 
 
 def test_a_net_that_cannot_start_at_pure_noise_is_refused_before_any_call() -> None:

@@ -60,17 +60,19 @@ def moved(cond: Any, device: torch.device) -> Any:
     return cond.to(device) if isinstance(cond, Tensor) else cond
 
 
-def check_rows(cond: Any, count: int) -> None:
+def check_rows(cond: Any, count: int, what: str = "cond has one row for each sample") -> None:
     """Refuse a condition that has not one row for each sample."""
     parts = cond.values() if isinstance(cond, Mapping) else cond if isinstance(cond, tuple) else (cond,)
     for part in parts:
         if isinstance(part, Tensor) and part.shape[:1] != (count,):
-            raise InvalidArgument(f"cond has one row for each sample: expected {count}, got {tuple(part.shape)}.")
+            raise InvalidArgument(f"{what}: expected {count}, got {tuple(part.shape)}.")
 
 
 def stack(first: Any, second: Any) -> Any:
     """Two conditions of one structure, one below the other."""
     if isinstance(first, Mapping):
+        if first.keys() != second.keys():
+            raise InvalidArgument(f"Two conditions of one structure: {[*first]} and {[*second]} are not the same.")
         return {key: stack(value, second[key]) for key, value in first.items()}
     if isinstance(first, tuple):
         return tuple(stack(a, b) for a, b in zip(first, second, strict=True))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
-from obverse.ground.shapes import rows, stack
-from obverse.model import Around, Call, Cond, Model
+from obverse.ground.shapes import check_rows, rows, stack
+from obverse.model import Around, Call, Cond, Model, check_model
 from obverse.nets import drop
 from obverse.path import Level, join
 
@@ -24,6 +26,7 @@ class Guided(Around):
               scale: 1 = no guidance, above 1 = more typical of the condition, 0 = unconditional.
               null: the condition that means none, one row; default: hidden rows (label -1, NaN), as the networks here
                   are trained.
+    Raises:   InvalidArgument for a scale that is no finite number, a null of other than one row, what is no model.
     Source:   Ho & Salimans (2022), equation 6 with w = scale - 1.
     """
 
@@ -32,8 +35,11 @@ class Guided(Around):
     null: Cond = None
 
     def __post_init__(self) -> None:
-        if not torch.isfinite(torch.tensor(self.scale)):
-            raise InvalidArgument(f"guidance scale is a finite number (1 = none, 2-4 usual), got {self.scale}.")
+        check_model(self.model)
+        one = isinstance(self.scale, Real) or (isinstance(self.scale, Tensor) and self.scale.ndim == 0)
+        if not one or not math.isfinite(self.scale):
+            raise InvalidArgument(f"guidance scale is a finite number (1 = none, 2-4 usual), got {self.scale!r}.")
+        check_rows(self.null, 1, "null has one row, for all samples")
 
     @property
     def passes(self) -> int:

@@ -2,7 +2,7 @@
 
 from obverse.model.clamp import Clamped, Dynamic, Thresholded
 from obverse.model.inputs import Precondition, TimeInput
-from obverse.model.model import Around, Call, Cond, Microbatched, Model, Rescheduled
+from obverse.model.model import Around, Call, Cond, Microbatched, Model, Rescheduled, check_model
 from obverse.model.network import Network
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
 from obverse.model.recall import SelfConditioned
@@ -25,4 +25,5 @@ __all__ = [
     "SelfConditioned",
     "Thresholded",
     "TimeInput",
+    "check_model",
 ]

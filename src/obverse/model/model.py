@@ -73,6 +73,15 @@ class Model(ABC):
         return self if schedule == self.schedule else Rescheduled(self, schedule)
 
 
+def check_model(model: object) -> None:
+    """Refuse what is no model, such as a network whose convention nobody has named."""
+    if not isinstance(model, Model):
+        raise InvalidArgument(
+            f"A model is expected, got {type(model).__name__}: wrap a network once, naming its schedule and what it "
+            f"predicts, as in ob.Network(net, 'linear', predicts='flow')."
+        )
+
+
 class Around(Model):
     """A model around a model, on its schedule and in its face unless it says otherwise."""
 

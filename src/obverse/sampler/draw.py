@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import check_rows
-from obverse.model import Cond, Microbatched, Model
+from obverse.model import Cond, Microbatched, Model, check_model
 from obverse.path import Level, Schedule
 from obverse.sampler.grids import Grid
 from obverse.sampler.run import Sampler, Step
@@ -146,7 +147,7 @@ def sampled(
         >>> run.trajectory.data.shape
         torch.Size([15, 4, 2])
     """
-    _check(shape, dtype, cond, samples, start)
+    _check(model, shape, dtype, cond, samples, start)
     method = _method(solver)
     inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
 
@@ -234,14 +235,23 @@ def _tableau(solver: Solver, schedule: Schedule, grid: Grid) -> Tableau:
 
 
 def _check(
-    shape: Sequence[int], dtype: torch.dtype, cond: Cond, samples: Sequence[int] | None, start: Tensor | None
+    model: Model,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    cond: Cond,
+    samples: Sequence[int] | None,
+    start: Tensor | None,
 ) -> None:
-    if len(shape) < 2 or min(shape) < 1:
-        raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {tuple(shape)} (vectors: (64, 2)).")
-    if not dtype.is_floating_point:
+    check_model(model)
+    sizes = isinstance(shape, Sequence) and all(isinstance(size, Integral) for size in shape)
+    if not sizes or len(shape) < 2 or min(shape) < 1:
+        raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {shape} (vectors: (64, 2)).")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise InvalidArgument(f"dtype is a floating-point type, got {dtype} (torch.float32).")
     if samples is not None and len(samples) != shape[0]:
         raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {len(samples)}.")
+    if start is not None and not isinstance(start, Tensor):
+        raise InvalidArgument(f"start is a tensor, got {type(start).__name__} (torch.as_tensor(start)).")
     if start is not None and tuple(start.shape) != tuple(shape):
         raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
     check_rows(cond, shape[0])

@@ -14,7 +14,7 @@ from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows
-from obverse.model import Cond, Model
+from obverse.model import Cond, Model, check_model
 from obverse.path import Level
 from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.dense import Course
@@ -191,6 +191,7 @@ def adaptive(
         >>> bool(run.finished.all()), run.calls.shape
         (True, torch.Size([3]))
     """
+    check_model(model)
     method = Adaptive(rtol, atol, max_calls, eta, Pair.of(pair))
     require(len(shape) >= 2 and min(shape) >= 1, f"shape is (batch *data), every size >= 1, got {tuple(shape)}.")
     require(dtype in (torch.float32, torch.float64), f"dtype is float32 or float64, got {dtype}.")

@@ -403,3 +403,8 @@ def test_check_accepts_a_member_and_rejects_a_wrong_one(capsys: pytest.CaptureFi
     capsys.readouterr()
     assert main(["check", "mine.py:Wrong"]) == 1
     assert "BROKEN" in capsys.readouterr().out
+
+
+def test_curves_are_drawn_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert main(["inspect", "vp", "--out", str(tmp_path / "new" / "vp")]) == 0
+    assert (tmp_path / "new" / "vp.path.svg").exists()

@@ -393,3 +393,11 @@ def test_a_net_that_fails_only_once_is_called_what_it_is() -> None:
     net = Network(lambda x, *_: x * next(states), "linear")  # type: ignore[arg-type]
     with pytest.raises(NonFinite, match="a replay was: the network is not deterministic"):
         sample(net, (2, 2), steps=3)
+
+
+@pytest.mark.parametrize("solver", ["sde", "sde-adams"])
+def test_a_bound_run_without_its_draws_is_refused(solver: str) -> None:
+    sampler = Sampler(Solver.of(solver).tableau("linear", "uniform:steps=3"))
+    start = torch.ones(2, 2)
+    with pytest.raises(InvalidArgument, match=r"takes \d draws, got 0: run\(start, sampler.draws"):
+        sampler.bound(TWO, start)(start)

@@ -6,6 +6,7 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -261,3 +262,28 @@ def test_levels_of_a_table_are_those_of_its_grid() -> None:
     table = DDIM().tableau("vp", "angle:steps=6")
     assert torch.equal(torch.as_tensor(table.levels.t), Grid.of("angle:steps=6").levels(VP()).t)
     assert all(a > b for a, b in pairwise(table.canonical().angles.tolist()))
+
+
+DAMAGES: list[tuple[str, Any, str]] = [
+    ("rows", None, "KeyError: 'rows'"),
+    ("rows", [[], [["e", 0, 1.0], ["z", 0, 1.0]], [["e", 1, 1.0]]], "KeyError: 'z'"),
+    ("rows", [[], [["e", 0, 1.0], ["o", 1, 1.0]], [["e", 1, 1.0]]], "state 1 is made of o1, which is not there yet"),
+    ("rows", [[], [["e", 0, math.nan]], [["e", 1, 1.0]]], "state 1 has nan times e0"),
+    ("rows", [[], [["e", 0, 1.0]]], "2 states want a level each"),
+    ("rows", [[], [["e", 0, 1.0], ["xi", 0, 1.0]], [["e", 1, 1.0]]], "xi0, which is not there yet"),
+    ("reads", [0, 9], r"not \(0, 9\)"),
+    ("reads", [0, 0], r"not \(0, 0\)"),
+    ("face", "flo", "did you mean 'flow'"),
+]
+
+
+@pytest.mark.parametrize(("part", "wrong", "words"), DAMAGES)
+def test_a_damaged_file_is_refused(part: str, wrong: Any, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    DDIM().tableau(Linear(), Uniform(2)).save(path)
+    file = json.loads(path.read_text()) | {part: wrong}
+    if wrong is None:
+        del file[part]
+    path.write_text(json.dumps(file))
+    with pytest.raises(InvalidArgument, match=f"table.json is a damaged tableau: .*{words}"):
+        Tableau.load(path)

@@ -88,6 +88,7 @@ def _draw(schedule: Schedule, out: Path) -> list[Path]:
     files = {}
     for name, lines, y in (("path", path, "share in x_t"), ("logsnr", logsnr, "log(alpha²/sigma²)")):
         files[out.with_name(f"{out.name}.{name}.svg")] = chart(name, lines, x="t (0 = data, 1 = source)", y=y)
+    out.parent.mkdir(parents=True, exist_ok=True)
     for file, svg in files.items():
         file.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
     return list(files)

@@ -106,6 +106,10 @@ class Sampler:
         scales = None if program.scales is None else program.scales.tolist()
 
         def run(start: Tensor, draws: Sequence[Tensor] = (), cond: Cond = None) -> Tensor:
+            if len(draws) != table.draws:
+                raise InvalidArgument(
+                    f"A run takes {table.draws} draws, got {len(draws)}: run(start, sampler.draws(start, seed=3))."
+                )
             states: Sequence[Tensor] = [start]
             ready = draws if scales is None else [draw * scale for draw, scale in zip(draws, scales, strict=True)]
             for _, states, _ in _turns(program, Loose(program), calls, start, iter(ready), cond):  # noqa: B007

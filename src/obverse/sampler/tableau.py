@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.numerics import exact
 from obverse.path import Level, Prediction, Schedule, V, coefficients
 from obverse.sampler import brownian
@@ -198,7 +198,7 @@ class Tableau:
     def load(path: str | Path) -> Tableau:
         """Read what `save` wrote.
 
-        Raises:   InvalidArgument when the file is something else or newer.
+        Raises:   InvalidArgument when the file is something else, newer or damaged.
         """
         try:
             file = json.loads(Path(path).read_bytes())
@@ -207,10 +207,29 @@ class Tableau:
         version = file.get("obverse-tableau") if isinstance(file, dict) else None
         if version != FORMAT:
             raise InvalidArgument(f"{path} is no tableau of format {FORMAT}: found {version}.")
-        levels = Level(*(torch.tensor(column, dtype=torch.float64) for column in file["levels"]))
-        rows = tuple({Register(kind, index): number for kind, index, number in row} for row in file["rows"])
-        spans = tuple(None if span is None else (span[0], span[1]) for span in file["spans"])
-        return Tableau(levels, rows, tuple(file["reads"]), Prediction.of(file["face"]), spans)
+        try:
+            levels = Level(*(torch.tensor(column, dtype=torch.float64) for column in file["levels"]))
+            rows = tuple({Register(kind, index): number for kind, index, number in row} for row in file["rows"])
+            spans = tuple(None if span is None else (span[0], span[1]) for span in file["spans"])
+            table = Tableau(levels, rows, tuple(file["reads"]), Prediction.of(file["face"]), spans)
+            _sound(table)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise InvalidArgument(f"{path} is a damaged tableau: {type(error).__name__}: {error}.") from error
+        return table
+
+
+def _sound(table: Tableau) -> None:
+    """Refuse rows that read what is not there yet, and numbers that are none."""
+    count = len(table.rows)
+    states = all(exact(getattr(table.levels, name)).shape == (count,) for name in _LEVEL)
+    require(states and not table.rows[0], f"{count} states want a level each, and the first one no row")
+    read = len({*table.reads}) == table.calls and all(0 <= n < count for n in table.reads)
+    require(read, f"each call reads a state of its own, not {table.reads}")
+    for n, row in enumerate(table.rows):
+        known = {"e": range(n), "o": [j for j, state in enumerate(table.reads) if state < n], "xi": range(table.draws)}
+        for (kind, place), number in row.items():
+            require(place in known[kind], f"state {n} is made of {kind}{place}, which is not there yet")
+            require(math.isfinite(number), f"state {n} has {number} times {kind}{place}")
 
 
 def _cancel(parts: list[float]) -> bool:

@@ -15,6 +15,7 @@ from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.model import Network
 from obverse.model.inputs import Index
 from obverse.path import DDPM, EDM, VE, VP, Cosine, Linear, Rescaled, Schedule
+from obverse.sampler import sample
 
 STATES = noise.normal((4, 3), seed=0, purpose="test")
 
@@ -264,3 +265,25 @@ def test_as_many_levels_as_samples_are_asked_for(count: int) -> None:
 def test_a_network_tells_what_it_is() -> None:
     text = repr(Network(Spy(), Rescaled(Linear(), torch.ones_like), predicts="noise", time="index"))
     assert all(word in text for word in ("Spy", "rescale", "noise", "index", "none"))
+
+
+@pytest.mark.parametrize(
+    ("net", "cond", "called"),
+    [
+        (lambda x, _: x, "third", r"net\(x_t, t, cond\): too many positional"),
+        (nn.Linear(3, 3), "none", r"net\(x_t, t\): too many positional"),
+        (lambda x, _, y: x * y, "label", r"net\(x_t, t, label=cond\): missing a required argument: 'y'"),
+        (lambda x, _, y: x * y, "none", r"net\(x_t, t\): missing a required argument: 'y'"),
+    ],
+)
+def test_a_net_that_takes_other_arguments_is_refused_at_the_door(net: Any, cond: str, called: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"cannot be called as {called}.*cond='none' for one without"):
+        Network(net, "linear", cond=cond)
+
+
+def test_a_net_that_writes_on_its_state_is_refused() -> None:
+    net = Network(lambda x, *_: x.mul_(2), "linear")
+    with pytest.raises(InvalidArgument, match=r"writes on the state it is given .*x_t.clone\(\)"):
+        net(STATES.clone(), 0.5)
+    with pytest.raises(InvalidArgument, match="writes on the state"):
+        sample(net, (2, 3), solver="ddim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -69,6 +70,23 @@ class Network(Model):
         self.precondition = Precondition.of(precondition)
         self.precondition.check(self.face)
         self.cond = cond
+        self._open()
+
+    def _open(self) -> None:
+        """Refuse a network that cannot be called as it will be; one that tells no signature is believed."""
+        try:
+            known = signature(self.net.forward if isinstance(self.net, nn.Module) else self.net)
+        except (TypeError, ValueError):
+            return
+        words = {"third": "net(x_t, t, cond)", "none": "net(x_t, t)"}.get(self.cond, f"net(x_t, t, {self.cond}=cond)")
+        try:
+            named = {} if self.cond in ("third", "none") else {self.cond: None}
+            known.bind(*(None,) * (3 if self.cond == "third" else 2), **named)
+        except TypeError as error:
+            raise InvalidArgument(
+                f"This network cannot be called as {words}: {error} (cond='none' for one without a condition, a word "
+                f"for one that takes it by that name)."
+            ) from error
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_latest"}  # a copy makes its own
@@ -127,9 +145,15 @@ class Network(Model):
                 inputs = x_t if scale is None else x_t * scale
                 if carried:
                     inputs = inputs.to(device, dtype)
+                before = _written(inputs) if new else 0
                 out = net(inputs, time, cond if cond is None else moved(cond, device))
                 if new:
                     _look(out, x_t)
+                    if _written(inputs) != before:
+                        raise InvalidArgument(
+                            "The network writes on the state it is given (an operation in place): let it copy first, "
+                            "x = x_t.clone()."
+                        )
                 return out.to(x_t) if carried or out.dtype is not its else out
 
             return call if new or carried or scale is not None else straight
@@ -176,6 +200,11 @@ def _weight(net: object) -> Tensor | None:
 def _precise(dtype: torch.dtype) -> torch.dtype:
     """Of times, for a network of a dtype: bf16 cannot count to 1000."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _written(x_t: Tensor) -> int:
+    """How often something was written on a state, where torch knows."""
+    return 0 if torch.compiler.is_compiling() or x_t.is_inference() else x_t._version
 
 
 def _look(out: object, x_t: Tensor) -> None:

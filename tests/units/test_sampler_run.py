@@ -24,7 +24,7 @@ from obverse.ground.errors import InvalidArgument, NonFinite, SingularConversion
 from obverse.model import Gaussian, Microbatched, Mixture, Model, Network
 from obverse.model.inputs import OnCircle, Time
 from obverse.path import EDM, VE, VP, Cosine, Linear, Schedule
-from obverse.sampler import DDIM, SDE, Heun, Sampler, Solver, Step, Tableau, Uniform, adaptive, sample
+from obverse.sampler import DDIM, SDE, Heun, Sampler, Solver, Step, Tableau, Uniform, adaptive, sample, sampled
 
 TWO = Mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.1, None, "linear")
 SOLVERS = ["ddim", "euler", "heun", "dpmpp-2m", "sde", "sde:eta=0.5"]
@@ -401,3 +401,26 @@ def test_a_bound_run_without_its_draws_is_refused(solver: str) -> None:
     start = torch.ones(2, 2)
     with pytest.raises(InvalidArgument, match=r"takes \d draws, got 0: run\(start, sampler.draws"):
         sampler.bound(TWO, start)(start)
+
+
+class OnePlace(nn.Module):
+    """Answers in one tensor again and again, as a captured CUDA graph does."""
+
+    place: Tensor | None = None
+
+    def forward(self, x: Tensor, t: Tensor, _: None) -> Tensor:
+        said = -x * (1 + t[:, None])
+        if self.place is None or self.place.shape != said.shape:
+            self.place = torch.empty_like(said)
+        return self.place.copy_(said)
+
+
+@pytest.mark.parametrize("size", [2, 2000])
+@pytest.mark.parametrize("solver", ["ddim", "heun", "dpmpp-2m", "thrifty", "sde-adams"])
+def test_a_net_may_answer_in_one_place(solver: str, size: int) -> None:
+    fresh = Network(lambda x, t, _: -x * (1 + t[:, None]), "linear")
+    for microbatch in (None, 2):
+        how: dict[str, Any] = {"solver": solver, "steps": 6, "microbatch": microbatch}
+        one, other = (sampled(Network(net, "linear"), (3, size), record=True, **how) for net in (OnePlace(), fresh.net))
+        assert torch.equal(sample(Network(OnePlace(), "linear"), (3, size), **how), sample(fresh, (3, size), **how))
+        assert one.trajectory and other.trajectory and torch.equal(one.trajectory.data, other.trajectory.data)

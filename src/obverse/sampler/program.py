@@ -180,6 +180,10 @@ class Memory(ABC):
         """Keep a value in a slot; UNUSED is none."""
 
     @abstractmethod
+    def copy(self, slot: int, output: Tensor) -> Tensor:
+        """Keep what a network says, which may say the next thing in the same place; what is kept, or the output."""
+
+    @abstractmethod
     def states(self, number: int) -> Sequence[Tensor]:
         """The states of a group; good until the next group's."""
 
@@ -226,6 +230,10 @@ class Matrix(Memory):
         if slot != UNUSED:
             self._slots[slot].copy_(value)
 
+    def copy(self, slot: int, output: Tensor) -> Tensor:
+        self.put(slot, output)
+        return output
+
     def states(self, number: int) -> Sequence[Tensor]:
         new, made = self._new[len(self._weights[number])]
         torch.mm(self._weights[number], self._rows, out=new)
@@ -244,6 +252,11 @@ class Loose(Memory):
 
     def put(self, slot: int, value: Tensor) -> None:
         self._slots[slot] = value
+
+    def copy(self, slot: int, output: Tensor) -> Tensor:
+        if slot != UNUSED:
+            output = self._slots[slot] = output.clone()
+        return output
 
     def states(self, number: int) -> Sequence[Tensor]:
         return [self._combined(row) for row in self._groups[number].weights]

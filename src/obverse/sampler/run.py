@@ -61,7 +61,7 @@ class Sampler:
             group = table.program.groups[number]
             if output is not None:
                 before = table.program.groups[number - 1].states[-1]
-                estimate = Estimate(read, table.moments[before], output, table.face)
+                estimate = Estimate(read, table.moments[before], output.clone(), table.face)
             copies = [memory.own(x_t) for x_t in states]
             for n, x_t in zip(group.states, copies, strict=True):
                 if n:
@@ -173,8 +173,7 @@ def _loop(
             memory.put(slot, states[place])
         yield number, states, output
         if call is not None:
-            output = calls[call](states[-1], cond)
-            memory.put(into, output)
+            output = memory.copy(into, calls[call](states[-1], cond))
 
 
 def memory_for(program: Program, like: Tensor, model: Model) -> Memory:

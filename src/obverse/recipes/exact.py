@@ -63,7 +63,7 @@ class Exact(Model):
             return None
         shift, scale = torch.tensor([facts.scaling.shift, facts.scaling.scale], dtype=torch.float64)
         classes = [] if known.labels is None else [known.labels == label for label in range(len(facts.classes))]
-        asked = build.model(replace(recipe, recall=0.0), torch.nn.Identity())  # for its schedule and face
+        asked = build.model(replace(recipe, recall=0.0), torch.nn.Module())  # for its schedule and face
         return cls(
             means=(known.means - shift) / scale,
             variance=(known.deviation / scale) ** 2,

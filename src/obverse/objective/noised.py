@@ -107,13 +107,13 @@ class Draws:
         numbers = max(1, samples.numel() * int(torch.Size(asked.shape[1:]).numel()))
         size = 1 if self.times.memory is not None else max(1, min(_MOST, _NUMBERS // numbers))
         for whose, which, steps, moments in self._kept:
-            if step in steps and asked == whose and _same(samples, which):
+            if step in steps and asked == whose and torch.equal(samples, which):
                 return moments[step - steps.start]
         block = range(step - step % size, step - step % size + size)
         moments = self._make(asked, block, samples)
         if size > 1:
-            others = [kept for kept in self._kept if kept[0] != asked or not _same(samples, kept[1])]
-            self._kept = [*others[1 - _PARTS :], (asked, samples, block, moments)]
+            others = [kept for kept in self._kept if kept[0] != asked or not torch.equal(samples, kept[1])]
+            self._kept = [*others[1 - _PARTS :], (asked, samples.clone(), block, moments)]  # which may change
         return moments[step - block.start]
 
     def _make(self, asked: Asked, block: range, samples: Tensor) -> list[Moment]:
@@ -150,7 +150,3 @@ class Draws:
 
 def _cut(values: Number, count: int, batch: int) -> Sequence[Tensor]:
     return exact(values).expand(count * batch).reshape(count, batch).unbind()
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one is other or torch.equal(one, other)

@@ -267,3 +267,18 @@ def test_parts_of_a_step_do_not_draw_each_others_steps_again(monkeypatch: pytest
             objective.noised(model, x[part], step=step, samples=torch.arange(32)[part])
     assert len(made) == 4  # two parts, two blocks of 32 steps
     assert len(objective.draws._kept) == 2
+
+
+def test_samples_that_change_in_place_are_other_samples() -> None:
+    objective, x, samples = Objective(), torch.ones(4, 3), torch.arange(4)
+    objective(gaussian(Linear()), x, seed=0, samples=samples)
+    samples += 4
+    again = objective(gaussian(Linear()), x, seed=0, samples=samples).per_sample
+    assert torch.equal(again, Objective()(gaussian(Linear()), x, seed=0, samples=range(4, 8)).per_sample)
+
+
+@pytest.mark.parametrize("x", [torch.ones(4, 3, dtype=d) for d in (torch.uint8, torch.int64, torch.bool)])
+@pytest.mark.parametrize("eps", [None, torch.full((4, 3), 0.5)])
+def test_data_that_cannot_hold_noise_is_refused(x: Tensor, eps: Tensor | None) -> None:
+    with pytest.raises(InvalidArgument, match=rf"x is a floating tensor .*, got {x.dtype}"):
+        Objective()(gaussian(Linear()), x, eps=eps)

@@ -179,6 +179,7 @@ class Objective:
         Args:     as of the call. Where `times.memory` is not None, a step has to have been observed before the next.
         """
         self.check(model)
+        _check_data(x)
         here = torch.arange(len(x)) if samples is None else torch.as_tensor(samples).cpu()  # levels live on the CPU
         hides = bool(self.drop) and cond is not None
         asked = Asked(model.schedule, model.face, tuple(x.shape), x.dtype, x.device, seed, hides)
@@ -239,6 +240,15 @@ class Objective:
         if recipe.unbounded:
             warnings.warn(advice(recipe), UnboundedLoss, stacklevel=3)
         self._known.append(path)
+
+
+def _check_data(x: Tensor) -> None:
+    if not (isinstance(x, Tensor) and x.is_floating_point() and x.ndim):
+        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise InvalidArgument(
+            f"x is a floating tensor (batch *data), since noise is added to it, got {got} (x.float(); bytes of an "
+            "image: x / 127.5 - 1)."
+        )
 
 
 def _given(eps: Tensor, x: Tensor) -> Tensor:

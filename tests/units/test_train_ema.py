@@ -99,6 +99,20 @@ def test_buffers_are_copied() -> None:
     assert ema.weights["num_batches_tracked"] == 1
 
 
+def test_complex_weights_are_averaged_as_real_ones_are() -> None:
+    net = nn.Module()
+    net.both = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    net.real = nn.Parameter(torch.zeros(2))
+    ema = EMA(net, 10)
+    for _ in range(50):
+        with torch.no_grad():
+            net.both += 1 + 2j
+            net.real += 1
+        ema.update(net)
+    assert torch.allclose(ema.weights["both"], ema.weights["real"] * (1 + 2j))
+    assert ema.copied == []
+
+
 @pytest.mark.parametrize(
     ("own", "averaged"),
     [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],

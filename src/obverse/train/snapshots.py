@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.train import checkpoint, shards
 from obverse.train.checkpoint import Checkpoint
-from obverse.train.ema import EMA, Average, PowerEMA, gamma_of
+from obverse.train.ema import EMA, Average, PowerEMA, gamma_of, inexact
 from obverse.train.manifest import MANIFEST, Manifest
 from obverse.train.run import Run
 from obverse.train.settings import Training
@@ -179,8 +179,9 @@ def _mixed(parts: Iterable[tuple[tuple[Path, str, Profile], float]]) -> dict[str
         if held is None or held[0] != path:
             held = path, checkpoint.load(path)
         for key, value in held[1].tensors[name].items():
-            if value.is_floating_point():
-                total[key] = total.get(key, torch.zeros((), dtype=torch.float64)) + share * value.double()
+            if inexact(value):
+                wide = value.to(torch.promote_types(value.dtype, torch.float64))
+                total[key] = total.get(key, torch.zeros_like(wide)) + share * wide
     return total
 
 

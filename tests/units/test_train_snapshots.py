@@ -172,6 +172,33 @@ def test_all_averages_and_snapshots_survive_a_break(tmp_path: Path, stop: int) -
     assert len(list((whole.folder / "snapshots").iterdir())) == 4
 
 
+def test_a_checkpoint_asked_for_has_the_snapshot_of_its_step(tmp_path: Path) -> None:
+    whole, left = Run.create(tmp_path / "whole", {}), Run.create(tmp_path / "left", {})
+    for run, stop in ((whole, 0), (left, 6), (left, 0)):
+        for progress in train(toy(), loss, batches, SETTINGS, run=run, start=run.newest()):
+            if progress.step == stop:
+                progress.save()
+                break
+    assert files(left.folder) == files(whole.folder)
+
+
+def test_complex_weights_are_mixed_as_real_ones_are(tmp_path: Path) -> None:
+    run, net = Run.create(tmp_path, {}), nn.Module()
+    net.both = nn.Parameter(torch.zeros(1, dtype=torch.complex64))
+    net.real = nn.Parameter(torch.zeros(1))
+    kept = averages(net, SETTINGS)
+    for step in range(1, 65):
+        with torch.no_grad():
+            net.both += 1 + 2j
+            net.real += 1
+        for average in kept.values():
+            average.update(net)
+        if step % 8 == 0:
+            snapshot(run, step, kept)
+    mixed = posthoc(run, 0.08)
+    assert torch.allclose(mixed["both"], mixed["real"] * (1 + 2j)) and float(mixed["real"]) < 64
+
+
 def test_averages_never_leak_into_training() -> None:
     plain, watched = toy(), toy()
     for _ in train(plain, loss, batches, replace(SETTINGS, ema=0.0, ema_power=())):

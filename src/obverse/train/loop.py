@@ -148,8 +148,7 @@ def _steps(state: State, batches: Callable[[int], Iterator[Any]], record: _Recor
             progress = record.line(outcome, time.perf_counter() - begun)
             yield progress
             heard = signals.heard if signals.agreed is None else signals.agreed
-            if _due(state.step, settings.snapshot_every, settings.steps):
-                record.snapshot()
+            record.snapshot()
             if heard or _due(state.step, settings.save_every, settings.steps):
                 record.save()
             if heard and state.step < settings.steps:
@@ -162,6 +161,7 @@ class _Record:
     def __init__(self, state: State, run: Run | None) -> None:
         self.state, self.run, self.seconds = state, run, 0.0
         self.saved, self.logged = state.step if state.step else None, state.step
+        self.kept = state.step
 
     def line(self, outcome: Outcome, seconds: float) -> Progress:
         """The step as the caller gets it; every so often a line of metrics."""
@@ -193,12 +193,16 @@ class _Record:
         )
 
     def snapshot(self) -> None:
-        """The averages that others can be made of, for good."""
-        if self.run is not None or self.state.sharded:
-            snapshot(self.run, self.state.step, self.state.averages)
+        """The averages that others can be made of, for good, where they are due and not there."""
+        state, settings = self.state, self.state.settings
+        due = self.kept != state.step and _due(state.step, settings.snapshot_every, settings.steps)
+        if due and (self.run is not None or state.sharded):
+            snapshot(self.run, state.step, state.averages)
+            self.kept = state.step
 
     def save(self) -> None:
-        """A checkpoint of this moment, unless there is one."""
+        """A checkpoint of this moment, unless there is one; a run that goes on from it begins with the next step."""
+        self.snapshot()
         if self.saved != self.state.step and (self.run is not None or self.state.sharded):
             about, tensors = {"training": asdict(self.state.settings)}, self.state.tensors()
             if self.run is not None:

@@ -156,6 +156,38 @@ def test_the_checkpoint_of_another_net_is_refused(tmp_path: Path) -> None:
         train(nn.Sequential(nn.Linear(3, 4)), denoise, batches, QUICK, start=run.newest())
 
 
+def test_a_run_goes_on_in_fp16(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, {})
+    finish(run, replace(QUICK, steps=2), toy())
+    steps = list(train(toy(), denoise, batches, replace(QUICK, precision="fp16"), run=run, start=run.newest()))
+    assert [step.step for step in steps] == list(range(3, QUICK.steps + 1))
+
+
+def test_an_average_that_a_run_has_not_kept_is_named(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, {})
+    finish(run, replace(QUICK, steps=2), toy())
+    with pytest.raises(CheckpointError, match="does not hold the average 'power-0_1'"):
+        train(toy(), denoise, batches, replace(QUICK, ema_power=(0.1,)), run=run, start=run.newest())
+
+
+def test_a_net_with_nothing_to_train_is_refused() -> None:
+    for net in (nn.Identity(), nn.Linear(3, 3).requires_grad_(False)):
+        with pytest.raises(InvalidArgument, match="has no parameter to train"):
+            train(net, denoise, batches, QUICK)
+
+
+class Noting(nn.Linear):
+    """Keeps what is no tensor."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 3}
+
+
+def test_a_net_whose_state_is_no_tensor_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"'0\._extra_state' of this net is of type dict"):
+        train(nn.Sequential(Noting(3, 3)), denoise, batches, QUICK)
+
+
 def test_saved_weights_load_into_a_plain_net(tmp_path: Path) -> None:
     run, net = Run.create(tmp_path, {}), toy()
     finish(run, QUICK, net)

@@ -106,6 +106,15 @@ def test_the_state_of_another_optimiser_is_refused(tmp_path: Path) -> None:
         next(train(toy(), loss, batches, SETTINGS, start=found))
 
 
+@pytest.mark.parametrize("names", [("adamw", "muon"), ("muon", "adamw")])
+def test_a_run_does_not_go_on_with_another_optimiser(tmp_path: Path, names: tuple[Any, Any]) -> None:
+    run, (was, now) = Run.create(tmp_path, {}), names
+    for _ in train(toy(), loss, batches, replace(SETTINGS, steps=1, optimizer=was), run=run):
+        pass
+    with pytest.raises(CheckpointError, match=f"optimizer '{was}' .*, got '{now}'"):
+        train(toy(), loss, batches, replace(SETTINGS, optimizer=now), run=run, start=run.newest())
+
+
 def test_muon_turns_matrices_at_the_pace_of_adamw() -> None:
     net, before = toy(), toy()
     next(train(net, loss, batches, replace(SETTINGS, optimizer="muon")))

@@ -78,6 +78,6 @@ class Scaler:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Continue from a saved state."""
         state = self.inner.state_dict()
-        if state:
+        if state and "scale" in tensors:  # a run that was in another precision begins with a factor of its own
             tracker = int(tensors["_growth_tracker"])
             self.inner.load_state_dict({**state, "scale": float(tensors["scale"]), "_growth_tracker": tracker})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground import noise
-from obverse.ground.errors import CheckpointError, NonFinite
+from obverse.ground.errors import CheckpointError, InvalidArgument, NonFinite
 from obverse.train import optimizer, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import difference
@@ -54,6 +54,7 @@ class State:
         self.learner = objective if isinstance(objective, Learns) else None
         self.objective, self.settings, self.accelerator = objective, settings, accelerator
         self.given: nn.Module = getattr(net, "_orig_mod", net)  # a compiled net is saved under its own names
+        _check(self.given)
         sharding = shards.Sharding.of(accelerator)
         self.sharded = sharding is not None
         if sharding is None:
@@ -130,11 +131,20 @@ class State:
         """
         try:
             net, moments, counters = (start.tensors[group] for group in ("net", "optimizer", "counters"))
-            averaged = {name: start.tensors[name] for name in self.averages}
             count, skipped = int(counters["ema"]), int(counters["skipped"])
             self.meter.load(counters)
         except KeyError as error:
             raise CheckpointError(f"{start.path} has no {error}: it is not a checkpoint of a training.") from None
+        chosen = self.settings.optimizer
+        if (was := start.about.get("training", {}).get("optimizer", chosen)) != chosen:
+            raise CheckpointError(
+                f"{start.path} holds the state of optimizer {was!r} for a run that goes on, got {chosen!r}."
+            )
+        if missing := [name for name in self.averages if name not in start.tensors]:
+            raise CheckpointError(
+                f"{start.path} does not hold the average {missing[0]!r}: go on with the ema and ema_power it had."
+            )
+        averaged = {name: start.tensors[name] for name in self.averages}
         for found in (net, *averaged.values()):
             if apart := difference(self.raw.state_dict(), found):
                 raise CheckpointError(f"{start.path} is of another net: {apart}.")
@@ -226,3 +236,14 @@ class State:
                 self.objective(self.given, part, self.step)
 
         return origin(self.given, forward, len(part.x))
+
+
+def _check(net: nn.Module) -> None:
+    """Refuse a net that cannot be trained, or not be saved."""
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise InvalidArgument(f"{type(net).__name__} has no parameter to train (one with requires_grad=True).")
+    for name, value in net.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise InvalidArgument(
+                f"{name!r} of this net is of type {type(value).__name__}, and checkpoints hold tensors only."
+            )

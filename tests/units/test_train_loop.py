@@ -100,6 +100,22 @@ def test_accumulation_changes_memory_and_nothing_else(accumulate: int) -> None:
     assert torch.allclose(many.per_sample, one.per_sample, rtol=1e-5)
 
 
+def test_conditions_by_name_are_worked_through_with_their_rows() -> None:
+    @dataclass(frozen=True)
+    class Named(Batch):
+        cond: dict[str, Tensor | tuple[Tensor, str]]
+
+    def named(step: int) -> Iterator[Named]:
+        for batch in batches(step):
+            yield Named(batch.x, None, batch.index, batch.step, batch.rows, {"mean": (batch.x.mean(1), "of x")})
+
+    def loss(net: nn.Module, batch: Named, step: int) -> Loss:
+        assert torch.equal(batch.cond["mean"][0], batch.x.mean(1))
+        return denoise(net, batch, step)
+
+    assert len(list(train(toy(), loss, named, replace(QUICK, steps=2, accumulate=3)))) == 2
+
+
 @pytest.mark.parametrize("stop", [1, 4, 5, 11])
 @pytest.mark.parametrize(
     "settings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -29,7 +30,11 @@ def in_parts(batch: Batch, count: int, device: torch.device) -> list[Any]:
 
 
 def _part(value: Any, where: slice, device: torch.device) -> Any:
-    """Some rows of a field, on a device, where it has rows: tensors, and what knows its own parts."""
+    """Some rows of a field, on a device, where it has rows: tensors, alone or by name, and what knows its parts."""
     if isinstance(value, Tensor):
         return value[where].to(device)
+    if isinstance(value, Mapping):
+        return {key: _part(part, where, device) for key, part in value.items()}
+    if type(value) is tuple:
+        return tuple(_part(part, where, device) for part in value)
     return value.part(where, device) if hasattr(value, "part") else value

@@ -197,3 +197,22 @@ def test_a_recipe_as_options_is_the_recipe() -> None:
     assert options.folder == Path("runs/wine") and replace(options, out=Path("here")).folder == Path("here")
     options.folder.mkdir(parents=True)
     assert options.folder == Path("runs/wine-2")
+
+
+def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert main(argv) == 2
+    return capsys.readouterr().err
+
+
+def test_what_is_no_run_is_not_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'gone' holds no run" in refused(["train", "--resume", "--out", "gone"], capsys)
+    assert not Path("gone").exists()
+    assert "--resume goes on with the run in --out" in refused(["train", "digits", "--resume"], capsys)
+    Path("run").mkdir()
+    for text, words in (("{", "is damaged"), ("[]", "is damaged"), ('{"net": 1}', "names no recipe")):
+        Path("run/config.json").write_text(text)
+        for argv in (["train", "--resume", "--out", "run"], ["reproduce", "run", "--step", "3"]):
+            assert words in refused(argv, capsys)
+    Path("file").touch()
+    assert "file is not a folder" in refused(["train", "two-moons", "--out", "file"], capsys)

@@ -92,7 +92,7 @@ def _second(options: Reproduce, run: Run, was: dict[str, Any], step: int) -> Ite
     from obverse.train import Run
     from obverse.train.processes import launch
 
-    recipe = Recipe.from_json(dict(run.config)["recipe"], str(run.folder / "config.json"))
+    recipe = Recipe.of_run(run)
     if not 1 <= step <= recipe.training.steps:
         raise InvalidArgument(f"step is in 1 ... {recipe.training.steps}, the length of the run; got {step}.")
     if "source" in was and was["source"] != recipe.data and not Path(recipe.data).exists():

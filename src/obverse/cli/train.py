@@ -23,6 +23,10 @@ def main(argv: list[str]) -> int:
     with leaving():
         options: Train = parse(Train, argv, "train", _default(argv))
         together = launched()
+        if options.resume and options.out is None:
+            raise InvalidArgument("--resume goes on with the run in --out, and no folder is named (--out runs/NAME).")
+        if not options.data:
+            raise InvalidArgument(f"'{options.out}' holds no run to go on with (name DATA to begin one there).")
         if together and options.processes not in (1, together):
             raise InvalidArgument(
                 f"--processes {options.processes} in one of {together} processes that a launcher has started (leave it "
@@ -92,9 +96,11 @@ def _default(argv: list[str]) -> Train:
     elif words.config:
         base = Recipe.read(words.config)
     elif words.resume and words.out and (Path(words.out) / "config.json").exists():
-        import json
+        from obverse.train import Run
 
-        base = Recipe.from_json(json.loads((Path(words.out) / "config.json").read_text())["recipe"])
+        base = Recipe.of_run(Run.open(Path(words.out)))
+    elif words.resume:
+        base = replace(base, data="")  # nothing is begun that was not named
     return Train.of(base)
 
 

@@ -8,10 +8,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from obverse.ground.errors import InvalidArgument, UnknownName
+from obverse.ground.errors import DataError, InvalidArgument, UnknownName
 from obverse.train.settings import Training
+
+if TYPE_CHECKING:
+    from obverse.train.run import Run
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,17 @@ class Recipe:
         """
         made: Recipe = _fill(cls, values, where)
         return made
+
+    @classmethod
+    def of_run(cls, run: Run) -> Recipe:
+        """The recipe that a run was begun with.
+
+        Raises:   DataError for a run of something else; as `from_json`.
+        """
+        where = f"{run.folder}/config.json"
+        if "recipe" not in run.config:
+            raise DataError(f"{where} names no recipe: the run was begun by something else than `obverse train`.")
+        return cls.from_json(run.config["recipe"], where)
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:

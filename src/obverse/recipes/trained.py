@@ -56,7 +56,7 @@ class Trained(NamedTuple):
                 f"ema {ema!r} is made out of all snapshots of a run, got checkpoint {checkpoint!r} too; give one."
             )
         config: Any = run.config
-        recipe = _from_here(Recipe.from_json(config["recipe"], f"{folder}/config.json"), run)
+        recipe = _from_here(Recipe.of_run(run), run)
         facts = build.Facts.from_json(config["data"])
         net = build.network(recipe, facts)
         net.load_state_dict(weights(run, saved, ema))

@@ -68,6 +68,8 @@ class Run:
                     "choose another folder)."
                 )
             return run
+        if folder.exists() and not folder.is_dir():
+            raise InvalidArgument(f"{folder} is not a folder (choose another name).")
         if folder.exists() and any(not name.startswith(".") for name in os.listdir(folder)):
             raise InvalidArgument(f"{folder} is not empty (resume the run in it, or choose another folder).")
         with files.refusals(f"{folder} could not be begun"):
@@ -87,6 +89,8 @@ class Run:
             raise DataError(f"{folder} is not a run folder: {error}.") from error
         except ValueError as error:
             raise DataError(f"{folder / _CONFIG} is damaged: {error}.") from error
+        if not isinstance(config, dict):
+            raise DataError(f"{folder / _CONFIG} is damaged: it holds a {type(config).__name__}.")
         return cls(folder, config)
 
     @property

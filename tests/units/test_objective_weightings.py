@@ -162,6 +162,13 @@ def test_it_is_found_in_a_network_that_is_wrapped() -> None:
     assert torch.equal(one, other)
 
 
+def test_it_is_found_in_a_model_that_is_wrapped() -> None:
+    objective, x = Objective("uniform", "learned"), torch.ones(4, 1)
+    model = Network(objective.prepare(Off(0.0)), Linear())
+    assert torch.equal(objective(model.on(Linear()), x).mean, objective(model, x).mean)
+    assert math.isfinite(float(objective(model.on("cosine"), x).mean))
+
+
 def test_a_network_without_it_is_told_how_to_get_it() -> None:
     model: Model = Network(nn.Identity(), Linear(), cond="none")
     with pytest.raises(InvalidArgument, match=r"objective.prepare\(net\) once"):

@@ -36,10 +36,12 @@ class LogVariance(nn.Module):
 
     @classmethod
     def of(cls, model: object) -> LogVariance:
-        """The one that was put beside the network of a model, wrapped and compiled ones too.
+        """The one that was put beside the network of a model; models and networks around them are looked into.
 
         Raises:   InvalidArgument where there is none.
         """
+        while not hasattr(model, "net") and hasattr(model, "model"):
+            model = model.model
         net = getattr(model, "net", model)
         modules = net.modules() if isinstance(net, nn.Module) else ()
         found = next((module for module in modules if isinstance(module, cls)), None)

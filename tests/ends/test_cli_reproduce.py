@@ -57,6 +57,11 @@ def test_a_run_is_reproduced_to_the_last_byte(run: Path, capsys: pytest.CaptureF
     assert not set(map(str, Path().iterdir())) - {"run"}
 
 
+def test_metrics_that_are_gone_are_not_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "metrics.jsonl").write_bytes(b"")
+    assert told(["reproduce", "run"], 1, capsys)["parts"]["metrics.jsonl"]
+
+
 def test_an_earlier_step_is_reproduced_without_its_checkpoint(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(["reproduce", str(run), "--step", "3", "--out", "again"], 0, capsys)
     assert set(found["parts"]) == {"metrics.jsonl", "samples/step-00000002.png"}

@@ -53,7 +53,7 @@ def retrained(run: Run, other: Run, step: int) -> Comparison:
     Raises:   DataError when the first holds nothing of so early a step.
     """
     lines = [[line for line in each.metrics() if line["step"] <= step] for each in (run, other)]
-    parts = {"metrics.jsonl": _lines(*lines)} if lines[0] else {}
+    parts = {"metrics.jsonl": _lines(*lines)} if any(lines) else {}
     for path in sorted((run.folder / "samples").glob("step-*.png")):
         if int(path.stem.removeprefix("step-")) <= step:
             parts[f"samples/{path.name}"] = _bytes(path, other.folder / "samples" / path.name)

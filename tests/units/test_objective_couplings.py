@@ -492,3 +492,9 @@ def test_other_counts_out_of_range_are_refused() -> None:
         FromData(torch.zeros(0, 2))
     with pytest.raises(InvalidArgument, match="have one shape"):
         FromData(torch.zeros(3, 2))((4, 3), seed=0, purpose="eps")
+
+
+@pytest.mark.parametrize("cond", [None, {}])
+def test_a_cost_of_conditions_says_that_there_are_none(cond: dict[str, Tensor] | None) -> None:
+    with pytest.raises(InvalidArgument, match="looks at conditions, but cond is"):
+        Coupling.of("exact-ot:cost=conditioned").pair(torch.zeros(4, 2), torch.ones(4, 2), cond)

@@ -113,8 +113,8 @@ class FromFunction(Cost, name="function"):
 
 def apartness(cond: Cond) -> Tensor:
     """How far apart the conditions of every two rows are; float64 (batch, batch)."""
-    if cond is None:
-        raise InvalidArgument("This cost looks at conditions, but cond is None (pass cond, or use cost=squared).")
+    if cond is None or (isinstance(cond, Mapping) and not cond):
+        raise InvalidArgument(f"This cost looks at conditions, but cond is {cond} (pass cond, or use cost=squared).")
     if isinstance(cond, Mapping):
         parts = [apartness(value) for value in cond.values()]
         return torch.stack([part / part.mean().clamp(min=torch.finfo(part.dtype).tiny) for part in parts]).sum(0)

@@ -4,10 +4,10 @@ On random mixtures, which no number of it was chosen on (`--seed`), for each num
 mixtures of rms and median error with one number changed, over those of the default, and how many more samples end in
 another mode. So were its plans found: `--walk` takes the best change, and goes on from there until none gains 2 %.
 
-What mixtures cannot say: networks are rougher than they near the data. Try what a walk finds on some
-(`error_on_networks.py`) before it is believed.
+What mixtures cannot say: networks are rougher than they near the data. With `--runs` trained networks with as many
+numbers a sample are asked too, and count as much as all mixtures together.
 
-Command: python benchmarks/default_plans.py [--sizes 2 3 4] [--calls 4 6 8 10 16] [--walk]
+Command: python benchmarks/default_plans.py [--sizes 2 3 4] [--calls 4 6 8 10 16] [--walk] [--runs RUN ...]
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import torch
 
 from obverse.ground import noise
 from obverse.path import Level
+from obverse.recipes import Trained
+from obverse.recipes.tuning import noise_for
 from obverse.sampler import Scales, Thrifty
 from obverse.sampler.solvers.solver import Combination, Solver, Trace
 from obverse.sampler.solvers.thrifty import Plan
@@ -97,6 +99,12 @@ def mixtures(sizes: Sequence[int], count: int, noises: int, seed: int) -> list[T
     return found
 
 
+def networks(folders: Sequence[Path], noises: int, seed: int) -> list[Truth]:
+    """Trained networks with the ends of their own flows."""
+    runs = [Trained.open(folder, "cpu") for folder in folders]
+    return [truth(run.model, *noise_for(run, noises, seed, "plans")) for run in runs]
+
+
 class Ratio(NamedTuple):
     """Errors over others, geometric means over mixtures; and the difference of the shares of strays."""
 
@@ -125,6 +133,13 @@ def over(those: Sequence[Errors], others: Sequence[Errors]) -> Ratio:
     return Ratio(mean("rms"), mean("median"), strays)
 
 
+def told(setting: Setting, groups: Sequence[Sequence[Truth]], before: Sequence[Sequence[Errors]]) -> tuple[Any, ...]:
+    """The score of a setting, its errors and their ratios to others, by group."""
+    errors = [[setting.errors(one) for one in group] for group in groups]
+    ratios = [over(*pair) for pair in zip(errors, before, strict=True)]
+    return math.prod(ratio.score for ratio in ratios) ** (1 / len(ratios)), errors, ratios
+
+
 def main() -> None:
     """Change, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,26 +149,31 @@ def main() -> None:
     parser.add_argument("--noises", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--walk", action="store_true", help="go on from the best change")
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="trained networks, counting half")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    known = mixtures(options.sizes, options.mixtures, options.noises, options.seed)
+    groups = [mixtures(options.sizes, options.mixtures, options.noises, options.seed)]
+    groups += [networks(options.runs, options.noises // 4, options.seed)] if options.runs else []
     rows: list[dict[str, Any]] = []
     for steps in options.calls:
         here = default(max(options.sizes), steps)
-        first = now = [here.errors(one) for one in known]
+        first = now = [[here.errors(one) for one in group] for group in groups]
         print(f"{steps} calls: {here}", flush=True)
         while True:
-            tried = [(name, other, [other.errors(one) for one in known]) for name, other in changes(here)]
-            for name, _, errors in tried:
-                ratio = over(errors, now)
-                print(f"    {name:14}{ratio}", flush=True)
-                rows.append({"calls": steps, "from": str(here), "change": name, **ratio._asdict()})
-            name, other, errors = min(tried, key=lambda one: over(one[2], now).score)
-            if not options.walk or over(errors, now).score > GAIN:
+            best, score = (here, now), GAIN if options.walk else 0.0
+            for name, other in changes(here):
+                reached, errors, ratios = told(other, groups, now)
+                print(f"    {name:14}{'   networks: '.join(map(str, ratios))}", flush=True)
+                numbers = [ratio._asdict() for ratio in ratios]
+                rows.append({"calls": steps, "from": str(here), "change": name, "ratios": numbers})
+                if reached < score:
+                    best, score = (other, errors), reached
+            if best[0] is here:
                 break
-            here, now = other, errors
-            print(f"  {here}\n    over the default: {over(now, first)}", flush=True)
+            here, now = best
+            ratios = told(here, groups, first)[2]
+            print(f"  {here}\n    over the default: {'   networks: '.join(map(str, ratios))}", flush=True)
         if options.json:
             options.json.write_text(json.dumps(rows, indent=1))
 

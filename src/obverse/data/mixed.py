@@ -81,12 +81,17 @@ class Schema:
         """What the columns of numbers are called."""
         return tuple(name for field in self.fields for name in field.names)
 
-    def encode(self, cells: Mapping[str, Sequence[Cell]]) -> NDArray[np.float64]:
+    def encode(self, cells: Mapping[str, Sequence[Cell]], means: Sequence[float] | None = None) -> NDArray[np.float64]:
         """A table as numbers; (N, columns).
 
+        Args:     means: of every column of numbers, for what is missing: `scaling.shift` of the data that a model has
+                    learnt; default those of these cells.
         Raises:   DataError for a word that the schema does not know.
         """
-        return np.concatenate([_encode(field, cells[field.name]) for field in self.fields], axis=1)
+        starts = np.cumsum([0, *(len(field.names) for field in self.fields)])
+        known = [None] * len(self.fields) if means is None else [means[start] for start in starts[:-1]]
+        parts = [_encode(field, cells[field.name], mean) for field, mean in zip(self.fields, known, strict=True)]
+        return np.concatenate(parts, axis=1)
 
     def decode(self, numbers: NDArray[Any]) -> dict[str, list[Cell]]:
         """Numbers as the nearest table: for every column its values, None where missing."""
@@ -125,7 +130,7 @@ def _field(where: str, name: str, values: Sequence[Cell], ordinal: bool) -> Fiel
     return Field(name, "ordinal" if ordinal else "one-hot", ("", *levels) if missing else tuple(levels))
 
 
-def _encode(field: Field, values: Sequence[Cell]) -> NDArray[np.float64]:
+def _encode(field: Field, values: Sequence[Cell], mean: float | None) -> NDArray[np.float64]:
     if field.levels:
         place = {level: number for number, level in enumerate(field.levels)}
         words = ["" if is_missing(value) else _word(value) for value in values]
@@ -138,7 +143,9 @@ def _encode(field: Field, values: Sequence[Cell]) -> NDArray[np.float64]:
     if not field.missing:
         return numbers[:, None]
     absent = np.isnan(numbers)
-    numbers[absent] = numbers[~absent].mean() if not absent.all() else 0.0
+    if mean is None:
+        mean = numbers[~absent].mean() if not absent.all() else 0.0
+    numbers[absent] = mean
     return np.stack([numbers, absent.astype(np.float64)], 1)
 
 

@@ -76,6 +76,20 @@ class Facts:
         scaling, rate = Scaling.from_json(values["scaling"]), int(values.get("rate", 0))
         return cls(values["name"], values["kind"], **lists, scaling=scaling, schema=schema, rate=rate)
 
+    def settled(self, x: Tensor) -> Tensor:
+        """Samples as what they come back as, in network units: those of a mixed table the cells nearest to them.
+
+        Example:
+            >>> from obverse.data import from_columns
+            >>> facts = Facts.of(from_columns({"sex": ["f", "m"], "age": [3.0, None]}))
+            >>> facts.settled(torch.tensor([[0.2, -0.3, 0.7, 0.4]]))
+            tensor([[ 1., -1.,  0.,  1.]])
+        """
+        if self.schema is None:
+            return x
+        cells = self.schema.decode(self.scaling.undo(x).numpy())
+        return self.scaling.apply(torch.from_numpy(self.schema.encode(cells, self.scaling.shift)))
+
     def table(self, x: Tensor, labels: Tensor | None = None, label: str | None = None) -> list[list[str]]:
         """Samples of a table as lines of cells, the first with the names of the columns; numbers are exact.
 

@@ -30,7 +30,7 @@ _HELD = 2**28  # numbers of a data set that are held at once, 1 GiB in float32
 class Evaluation:
     """What was measured on one set of samples.
 
-    Args:     samples: network units; (count *data). labels: their classes, or None.
+    Args:     samples: network units, as `Facts.settled`; (count *data). labels: their classes, or None.
               measured: comparisons with held-out data, each with its interval and its real-against-real floor.
               features: the name of what they were measured on; "raw" for the data themselves.
               accuracy: of a 3-nearest-neighbour classifier, fitted to all real data, on the samples.
@@ -112,6 +112,7 @@ def evaluate(
     begun = time.perf_counter()
     x = trained.sample(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
+    x = trained.facts.settled(x)
     real, unseen = (look(data, count) for data in (train, held))
     made, known, new = map(neighbours_by(trained.recipe, trained.facts), (x, real.x, unseen.x))
     accuracy = accuracy_of_real = None

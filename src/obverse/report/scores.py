@@ -123,7 +123,7 @@ def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None
     found["calls"] = subject.trained.calls(sampling)
     try:
         train, held, by = subject.train, subject.held, neighbours_by(subject.trained.recipe, subject.trained.facts)
-        made, known, new = map(by, (x, train.x, held.x))
+        made, known, new = map(by, (subject.trained.facts.settled(x), train.x, held.x))
         found["frechet_ratio"] = against(made, new, known, metrics=["frechet"], bootstrap=2)[0].ratio
     except ObverseError:
         return found

@@ -25,7 +25,7 @@ _BOOTSTRAP = 30  # resamplings: an interval is read to one digit, and each costs
 class Drawn(NamedTuple):
     """The samples of a report.
 
-    x: network units. labels: the classes they were asked for, sorted, or None. evaluation: or None, and then missing
+    x: network units, as `Facts.settled`. labels: the classes they were asked for, sorted, or None. evaluation: or None, and then missing
     says why.
     """
 
@@ -91,7 +91,7 @@ class Subject:
         except ObverseError as error:
             labels = self.labels(self.count or COUNT)
             x = self.trained.sample(self.count or COUNT, self.sampling, labels=labels, watch=self.watch)
-            return Drawn(x, labels, None, str(error))
+            return Drawn(self.trained.facts.settled(x), labels, None, str(error))
         return Drawn(found.samples, found.labels, found)
 
     def labels(self, count: int) -> Tensor | None:

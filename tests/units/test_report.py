@@ -308,3 +308,16 @@ def test_the_headline_finds_the_frechet_distance_on_any_features(features: str) 
     measured = [{"name": Features.of(features).title("frechet"), "ratio": 1.25, "sizes": (9, 9)}]
     scores = {"features": features, "measured": measured, "samples": 9, "accuracy": None, "novelty": 1.0}
     assert "1.25 x" in [mark.value for mark in verdict({"distances": scores})]
+
+
+@pytest.mark.parametrize(
+    ("novelty", "passed", "word"),
+    [(0.0, False, "copies"), (0.74, False, "copies"), (0.97, True, ""), (1.37, True, ""), (17.0, False, "off the data")],
+)
+def test_samples_are_as_new_as_held_out_data_neither_copies_nor_off_the_data(
+    novelty: float, passed: bool, word: str
+) -> None:
+    measured = [{"name": "frechet", "ratio": 1.25, "sizes": (9, 9)}]
+    scores = {"features": "raw", "measured": measured, "samples": 9, "accuracy": None, "novelty": novelty}
+    mark = next(mark for mark in verdict({"distances": scores}) if mark.name == "Novelty")
+    assert mark.passed is passed and [w for w in ("copies", "off the data") if w in mark.words] == [word] * bool(word)

@@ -83,5 +83,6 @@ def words(found: Evaluation) -> str:
         lines.append(f"  {found.looked[0]:,} of {found.looked[1]:,} training samples were looked at, evenly spread")
     new = found.memorisation
     ratio = f"{new.value:.2f} [{new.low:.2f}, {new.high:.2f}]"
-    lines.append(f"  distance to the nearest training sample: {ratio} x that of held-out data (0 = copies)")
+    ends = "(0: copies, far above 1: off the data)"
+    lines.append(f"  distance to the nearest training sample: {ratio} x that of held-out data {ends}")
     return "\n".join(lines)

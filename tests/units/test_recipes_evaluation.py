@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from obverse.metrics import against
+from obverse.cli.evaluate import words
+from obverse.metrics import Measured, against
 from obverse.recipes import Evaluation, Recipe, Sampling, Trained, build, evaluate, fit
 from obverse.report import write
+from obverse.sampler import Adaptive, Ledger, Sampled
 from obverse.train import Training
 
 TRAINING = Training(steps=2, batch=16, sample_every=0)
@@ -23,9 +27,7 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     draws = torch.randint(0, 60, (200, 3), generator=random).tolist()
     lines = [f"{'abcdef'[a % 6]},{'uvw'[b % 3]},{'' if c % 4 == 0 else c}" for a, b, c in draws]
     (folder / "survey.csv").write_text("\n".join(["one,two,three", *lines]))
-    recipe = Recipe(
-        data=str(folder / "survey.csv"), columns="mixed", net="mlp:width=8", holdout=0.4, training=TRAINING
-    )
+    recipe = Recipe(data=str(folder / "survey.csv"), columns="mixed", net="mlp:width=8", holdout=0.4, training=TRAINING)
     for _ in fit(recipe, folder / "run").steps:
         pass
     return Trained.open(folder / "run")
@@ -33,7 +35,7 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def judged(trained: Trained, monkeypatch: pytest.MonkeyPatch, drawn: Tensor) -> Evaluation:
     """What is said of a model that draws this."""
-    monkeypatch.setattr(Trained, "sample", lambda *_, **__: drawn)
+    monkeypatch.setattr(Trained, "draw", lambda *_, **__: Sampled(drawn, Ledger(1, 1, len(drawn)), None))
     return evaluate(trained, count=len(drawn), bootstrap=2)
 
 
@@ -65,6 +67,66 @@ def test_a_report_measures_every_sampler_on_what_its_samples_come_back_as(
 ) -> None:
     seen = list[Tensor]()
     monkeypatch.setattr("obverse.report.scores.SAMPLERS", (("ddim", 2), ("heun", 2)))
-    monkeypatch.setattr("obverse.report.scores.against", lambda x, *y, **z: (seen.append(x), against(x, *y, **z))[1])
+
+    def noted(x: Tensor, *more: Any, **how: Any) -> list[Measured]:
+        seen.append(x)
+        return against(x, *more, **how)
+
+    monkeypatch.setattr("obverse.report.scores.against", noted)
     write(survey, tmp_path / "page.html", sampling=Sampling(steps=2), count=16)
     assert len(seen) == 2 and all(torch.allclose(survey.facts.settled(x), x, atol=1e-6) for x in seen)
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("points")
+    np.savez(folder / "points.npz", x=np.random.default_rng(0).normal(size=(80, 2)) * [1, 3])
+    recipe = Recipe(data=str(folder / "points.npz"), net="mlp:width=8", holdout=0.4, training=TRAINING)
+    for _ in fit(recipe, folder / "run").steps:
+        pass
+    return Trained.open(folder / "run")
+
+
+def test_what_an_adaptive_solver_took_is_told_from_its_ledger(points: Trained) -> None:
+    told = list[float]()
+    sampling = Sampling(solver="adaptive:rtol=1e-4")
+    found = evaluate(points, sampling, bootstrap=2, watch=lambda at: told.append(at.behind))
+    run = points.drawing(32, sampling).adaptively(Adaptive(rtol=1e-4))
+    assert torch.equal(found.samples, run.x) and found.steps is None
+    assert found.calls == int(run.calls.max()) and found.evaluations == int(run.calls.sum()) == run.evaluations
+    assert len(told) >= 3 and told == sorted(told) and 0.9 < told[-1] <= 1
+    assert f"at most {found.calls} network calls each, {found.evaluations / 32:.1f} on average" in words(found)
+
+
+def test_a_solver_with_a_grid_is_told_as_before(points: Trained) -> None:
+    told = list[float]()
+    found = evaluate(points, Sampling(solver="heun", steps=4), bootstrap=2, watch=lambda at: told.append(at.behind))
+    assert (found.steps, found.calls, found.evaluations) == (4, 7, 7 * 32) and told[-1] == 1 and told == sorted(told)
+    assert "32 samples, 7 network calls each," in words(found)
+
+
+@pytest.mark.parametrize("how", ["adaptive", "tableau"])
+def test_a_report_draws_once_by_any_solver(
+    points: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    sampling = Sampling(solver="adaptive:rtol=1e-2")
+    if how == "tableau":
+        points.tableau(Sampling(steps=4)).save(tmp_path / "4.json")
+        sampling = Sampling(tableau=str(tmp_path / "4.json"))
+    drawn, told = list[Sampling](), list[tuple[str, int]]()
+    draw = Trained.draw
+
+    def noted(self: Trained, count: int, how: Sampling, **more: Any) -> Sampled:
+        drawn.append(how)
+        return draw(self, count, how, **more)
+
+    monkeypatch.setattr(Trained, "draw", noted)
+    monkeypatch.setattr("obverse.report.scores.SAMPLERS", (("ddim", 2),))
+    report = write(
+        points, tmp_path / "a.html", sampling=sampling, progress=lambda title, done, _: told.append((title, done))
+    )
+    assert drawn.count(sampling) == 1
+    assert report.numbers["distances"]["calls"] >= 4 and report.numbers["samplers"]["rows"][0]["calls"] == 2
+    assert (report.numbers["trajectory"] is None) == (how == "adaptive")
+    done = [done for _, done in told]
+    assert done == sorted(done) and 50 < max(d for title, d in told if title.startswith("Samples")) < 99

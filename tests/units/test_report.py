@@ -312,7 +312,13 @@ def test_the_headline_finds_the_frechet_distance_on_any_features(features: str) 
 
 @pytest.mark.parametrize(
     ("novelty", "passed", "word"),
-    [(0.0, False, "copies"), (0.74, False, "copies"), (0.97, True, ""), (1.37, True, ""), (17.0, False, "off the data")],
+    [
+        (0.0, False, "copies"),
+        (0.74, False, "copies"),
+        (0.97, True, ""),
+        (1.37, True, ""),
+        (17.0, False, "off the data"),
+    ],
 )
 def test_samples_are_as_new_as_held_out_data_neither_copies_nor_off_the_data(
     novelty: float, passed: bool, word: str

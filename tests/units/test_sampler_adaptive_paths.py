@@ -121,3 +121,12 @@ def test_refused_steps_do_not_bias_the_law(eta: float, path: Schedule) -> None:
     for column, mean, variance in ((0, 0.5, 1.0), (1, -1.0, 0.5)):
         standard = (run.x[:, column] - mean) / variance**0.5
         assert abs(float(standard.mean())) < 0.06 and abs(float(standard.std()) - 1) < 0.06
+
+
+@pytest.mark.parametrize("how", [{}, {"eta": 0.7}, {"start_level": 0.8, "stop_level": 0.3}, {"pair": "bs32"}])
+def test_a_round_knows_how_much_of_the_way_is_behind_all(how: dict[str, Any]) -> None:
+    seen: list[Round] = []
+    run = adaptive(TWO, (16, 2), rtol=1e-3, watch=seen.append, **FLOAT64, **how)
+    behind = [attempt.behind for attempt in seen]
+    assert 0 <= behind[0] < 0.5 and behind == sorted(behind) and 0.9 < behind[-1] <= 1
+    assert all(attempt.behind >= 1 - len(attempt.who) / len(run.x) for attempt in seen)  # who has arrived is through

@@ -46,12 +46,14 @@ def main(argv: list[str]) -> int:
 
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
     trained = Trained.open(options.run, checkpoint=options.checkpoint)
-    table = trained.tableau(sampling)
+    method = trained.adapts(sampling)
+    calls = trained.calls(sampling) if method is None else method.max_calls * trained.on(sampling).passes
     if options.dry_run:
-        text = f"would draw samples of {options.run} with {table.calls} network calls each and measure them"
-        options.result(text, {"run": str(options.run), "calls": table.calls, **asdict(sampling)})
+        most = "" if method is None else "at most "
+        text = f"would draw samples of {options.run} with {most}{calls} network calls each and measure them"
+        options.result(text, {"run": str(options.run), "calls": calls, **asdict(sampling)})
         return 0
-    with options.bar("sampling", len(table.rows) - 1) as bar:
+    with options.bar("sampling, percent", 100) as bar:
         found = evaluate(
             trained,
             sampling,
@@ -59,7 +61,7 @@ def main(argv: list[str]) -> int:
             metrics=options.metrics or METRICS,
             features=options.features,
             bootstrap=options.bootstrap,
-            watch=lambda s: bar.to(s.number),
+            watch=lambda at: bar.to(int(100 * at.behind)),
         )
     options.result(words(found), {"run": str(options.run), **found.to_json()})
     return 0
@@ -67,7 +69,10 @@ def main(argv: list[str]) -> int:
 
 def words(found: Evaluation) -> str:
     """What was measured, a line each."""
-    lines = [f"{len(found.samples)} samples, {found.calls} network calls each, {found.seconds:.1f} s"]
+    count, calls = len(found.samples), f"{found.calls} network calls each"
+    if found.evaluations < found.calls * count:
+        calls = f"at most {calls}, {found.evaluations / count:.1f} on average"
+    lines = [f"{count} samples, {calls}, {found.seconds:.1f} s"]
     if found.features != "raw":
         from obverse.metrics import Features
 

@@ -163,32 +163,26 @@ def draw(trained: Trained, options: Sample, sampling: Sampling, drawing: Drawing
 
 def _adaptively(trained: Trained, options: Sample, sampling: Sampling, drawing: Drawing, reel: Reel) -> Draw:
     """As many calls as a tolerance asks for; the bar shows how much of the way, in percent, is behind all."""
-    import torch
-
     from obverse.sampler import Ledger
 
     method = trained.adapts(sampling)
     assert method is not None
-    left = torch.full((options.n,), math.pi / 2, dtype=torch.float64)
     with options.bar("sampling, percent", 100) as bar:
 
         def watch(attempt: Round) -> None:
-            who = attempt.who.cpu()
-            left.mul_(torch.zeros_like(left).index_fill(0, who, 1))  # who is not there has arrived
-            left[who] = torch.as_tensor(attempt.level.theta, dtype=torch.float64).cpu()
-            bar.to(int(100 * (1 - float(left.mean()) / (math.pi / 2))))
+            bar.to(int(100 * attempt.behind))
             reel.round(attempt)
 
         run = drawing.adaptively(method, trained.begin(sampling), watch)
     passes, missed = drawing.model.passes, int((~run.finished).sum())
-    fewest, most, error = int(run.calls.min()) * passes, int(run.calls.max()) * passes, float(run.error.median())
+    fewest, error = int(run.calls.min()) * passes, float(run.error.median())
     words = f" at most ({fewest:,} at least)"
     if math.isfinite(error):
         words += f", off by about {error:.2g}"
     if missed:
         words += f", {missed} not within tolerance (raise max_calls or rtol)"
     values = {"calls_least": fewest, "error_median": error if math.isfinite(error) else None, "unfinished": missed}
-    return Draw(run.x, Ledger(run.rounds, most, run.evaluations), words, values)
+    return Draw(run.x, Ledger.of(run, passes), words, values)
 
 
 def write(

@@ -19,7 +19,7 @@ from obverse.recipes import build
 from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
 from obverse.recipes.trained import Trained
-from obverse.sampler import Step
+from obverse.sampler import Round, Step
 
 METRICS = ("frechet", "mmd", "sliced-w2", "energy")
 MOST = 1000  # samples that are drawn unless asked for more
@@ -37,7 +37,8 @@ class Evaluation:
               accuracy_of_real: the same for held-out data, fitted to the training data.
               garments, garments_of_real: the same by the shipped network, for classes called as in Fashion-MNIST.
               memorisation: median distance to the nearest training sample over that of held-out data; near 0 = copies.
-              steps, calls, seconds: what drawing them took; calls of the network for each sample.
+              steps, calls, evaluations, seconds: what drawing them took; calls of the network for each sample, at most,
+                and for all; steps of an adaptive solver are None.
               looked: training samples that were looked at, and how many there are: fewer, evenly spread, where the
                 set is too large to hold; copies of the others are then not seen.
     """
@@ -51,8 +52,9 @@ class Evaluation:
     garments: float | None
     garments_of_real: float | None
     memorisation: Measured
-    steps: int
+    steps: int | None
     calls: int
+    evaluations: int
     seconds: float
     looked: tuple[int, int]
 
@@ -63,8 +65,9 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the samples, as plain values."""
-        names = ("accuracy", "accuracy_of_real", "garments", "garments_of_real", "novelty", "steps", "calls", "seconds")
-        numbers = {name: getattr(self, name) for name in names} | {"looked": list(self.looked)}
+        scores = ("accuracy", "accuracy_of_real", "garments", "garments_of_real", "novelty")
+        taken = ("steps", "calls", "evaluations", "seconds")
+        numbers = {name: getattr(self, name) for name in (*scores, *taken)} | {"looked": list(self.looked)}
         measured, memorised = [{**asdict(m), "ratio": m.ratio} for m in self.measured], asdict(self.memorisation)
         return {
             "samples": len(self.samples),
@@ -83,7 +86,7 @@ def evaluate(
     metrics: Sequence[str | Metric] = METRICS,
     features: str = "auto",
     bootstrap: int = 50,
-    watch: Callable[[Step], object] | None = None,
+    watch: Callable[[Step | Round], object] | None = None,
 ) -> Evaluation:
     """Sample a trained model and measure the samples against the data it never saw.
 
@@ -93,7 +96,7 @@ def evaluate(
               metrics, bootstrap: see `metrics.against`.
               features: what they are measured on, see `metrics.against`; "auto" is "fashion" for grey images of 28 x
                 28, "pairs" for clouds of points, "spectra" for sounds, and "raw" for all else.
-              watch: called with every step of the sampler.
+              watch: called with every Step of the sampler, or Round of an adaptive one; both know what is `behind`.
     Raises:   InvalidArgument when the recipe held nothing out.
     """
     sampling = sampling or Sampling()
@@ -110,9 +113,9 @@ def evaluate(
     count = min(len(held), MOST) if count is None else count
     labels = _as_frequent(held, count) if trained.recipe.conditional else None
     begun = time.perf_counter()
-    x = trained.sample(count, sampling, labels=labels, watch=watch)
+    run = trained.draw(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
-    x = trained.facts.settled(x)
+    x = trained.facts.settled(run.x)
     real, unseen = (look(data, count) for data in (train, held))
     made, known, new = map(neighbours_by(trained.recipe, trained.facts), (x, real.x, unseen.x))
     accuracy = accuracy_of_real = None
@@ -135,8 +138,9 @@ def evaluate(
         garments=garments,
         garments_of_real=garments_of_real,
         memorisation=memorisation(made, known, new),
-        steps=sampling.steps if sampling.tableau is None else len(trained.tableau(sampling).rows) - 1,
-        calls=trained.calls(sampling),
+        steps=_steps(trained, sampling),
+        calls=run.ledger.calls,
+        evaluations=run.ledger.evaluations,
         seconds=seconds,
         looked=(len(real.x), len(train)),
     )
@@ -163,6 +167,13 @@ def features_for(recipe: Recipe, facts: build.Facts) -> str:
 def neighbours_by(recipe: Recipe, facts: build.Facts) -> Features:
     """What makes samples neighbours: their numbers, or of clouds, as they have no order, distances between points."""
     return Features.of("pairs" if build.unordered(recipe, facts) and facts.shape[1] > 1 else "raw")
+
+
+def _steps(trained: Trained, sampling: Sampling) -> int | None:
+    """Of the grid, the same for all samples; None for a solver that chooses its own."""
+    if trained.adapts(sampling) is not None:
+        return None
+    return sampling.steps if sampling.tableau is None else len(trained.tableau(sampling).rows) - 1
 
 
 def _garments(facts: build.Facts) -> Tensor | None:

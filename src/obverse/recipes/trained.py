@@ -17,7 +17,7 @@ from obverse.recipes import build
 from obverse.recipes.drawing import Drawing
 from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
-from obverse.sampler import Adaptive, Grid, Scales, Solver, Step, Tableau
+from obverse.sampler import Adaptive, Grid, Ledger, Round, Sampled, Scales, Solver, Step, Tableau
 from obverse.sampler.draw import with_eta
 from obverse.sampler.sizes import told
 from obverse.sampler.truth import beginning
@@ -132,17 +132,30 @@ class Trained(NamedTuple):
         *,
         labels: Tensor | None = None,
         samples: Sequence[int] | None = None,
-        watch: Callable[[Step], object] | None = None,
+        watch: Callable[[Step | Round], object] | None = None,
     ) -> Tensor:
         """Samples in network units, on the CPU; (count *data). `facts.scaling.undo` brings them to the data's own.
 
         Args:     labels: (count,); default the classes in turn.
-                  watch: called with every step; an adaptive solver has none.
+                  watch: called with every Step, of an adaptive solver every Round; both know what is `behind`.
         """
+        return self.draw(count, sampling, labels=labels, samples=samples, watch=watch).x
+
+    def draw(
+        self,
+        count: int,
+        sampling: Sampling,
+        *,
+        labels: Tensor | None = None,
+        samples: Sequence[int] | None = None,
+        watch: Callable[[Step | Round], object] | None = None,
+    ) -> Sampled:
+        """What `sample` draws, and what it took; of an adaptive solver as `Ledger.of`."""
         drawing, method = self.drawing(count, sampling, labels=labels, samples=samples), self.adapts(sampling)
-        if method is not None:
-            return drawing.adaptively(method, self.begin(sampling)).x
-        return drawing.by_table(self.tableau(sampling), watch).x
+        if method is None:
+            return drawing.by_table(self.tableau(sampling), watch)
+        run = drawing.adaptively(method, self.begin(sampling), watch)
+        return Sampled(run.x, Ledger.of(run, drawing.model.passes), None)
 
     def drawing(
         self, count: int, sampling: Sampling, *, labels: Tensor | None = None, samples: Sequence[int] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, ObverseError
+from obverse.ground.errors import ObverseError
 from obverse.ground.shapes import against
 from obverse.metrics import nearest
 from obverse.recipes.evaluation import neighbours_by
@@ -55,11 +55,9 @@ def trajectory(subject: Subject) -> Section:
     count = 6 if labels is None else len(labels)
     if plot:
         count, labels = _POINTS, subject.labels(_POINTS)
-    steps: list[Step] = []
-    x = subject.trained.sample(count, subject.sampling, labels=labels, watch=steps.append)
+    steps, table = list[Step](), subject.trained.tableau(subject.sampling)
+    x = subject.trained.drawing(count, subject.sampling, labels=labels).by_table(table, steps.append).x
     every = [step.estimate for step in steps if step.estimate is not None]
-    if not every:
-        raise InvalidArgument("This sampler shows no estimates on its way; choose one with a grid (solver=dpmpp-2m).")
     made = [every[i] for i in sorted({round(k / (_MOMENTS - 1) * (len(every) - 1)) for k in range(_MOMENTS)})]
     states = [*(e.x_t / against(e.level.r, e.x_t) for e in made), x]
     beliefs = [*(e.data for e in made), x]

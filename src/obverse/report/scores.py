@@ -24,7 +24,7 @@ SAMPLERS = (
 
 
 def work(subject: Subject) -> int:
-    """Steps of all samplers of a report, times the samples that each draws."""
+    """Steps of all samplers of a report, times the samples that each draws; one without a grid as if it had one."""
     tried = min(COUNT, subject.foreseen) * sum(steps for _, steps in SAMPLERS)
     return subject.foreseen * subject.sampling.steps + tried
 
@@ -82,7 +82,7 @@ def samplers(subject: Subject) -> Section:
         labels = labels[torch.arange(count) * len(labels) // count]
     tried = []
     for solver, steps in SAMPLERS:
-        sampling = replace(subject.sampling, solver=solver, steps=steps, eta=None)
+        sampling = replace(subject.sampling, solver=solver, steps=steps, eta=None, tableau=None)
         tried.append({"solver": solver, "steps": steps, **_try(subject, sampling, count, labels)})
     names = {"calls": "d", "seconds": ".2f", "frechet_ratio": ".3g", "accuracy": ".1%"}
     rows = [
@@ -116,14 +116,15 @@ def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None
     found: dict[str, Any] = dict.fromkeys(("calls", "seconds", "frechet_ratio", "accuracy", "refused"))
     begun = time.perf_counter()
     try:
-        x = subject.trained.sample(count, sampling, labels=labels, watch=subject.watch)
+        watch = subject.watching(count * sampling.steps)
+        run = subject.trained.draw(count, sampling, labels=labels, watch=watch)
     except ObverseError as error:
         return {**found, "refused": str(error)}
     found["seconds"] = time.perf_counter() - begun
-    found["calls"] = subject.trained.calls(sampling)
+    found["calls"] = run.ledger.calls
     try:
         train, held, by = subject.train, subject.held, neighbours_by(subject.trained.recipe, subject.trained.facts)
-        made, known, new = map(by, (subject.trained.facts.settled(x), train.x, held.x))
+        made, known, new = map(by, (subject.trained.facts.settled(run.x), train.x, held.x))
         found["frechet_ratio"] = against(made, new, known, metrics=["frechet"], bootstrap=2)[0].ratio
     except ObverseError:
         return found

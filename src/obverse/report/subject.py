@@ -15,7 +15,7 @@ from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import Evaluation, Sampling, Trained, build, evaluate
 from obverse.recipes.evaluation import MOST, look
 from obverse.report.page import picture
-from obverse.sampler import Step
+from obverse.sampler import Round, Step
 
 COUNT = 256  # samples where nothing is held out to be as many as
 _SIDE = 96  # pixels an image is shown in at most: a report is to be looked through, not into
@@ -25,8 +25,8 @@ _BOOTSTRAP = 30  # resamplings: an interval is read to one digit, and each costs
 class Drawn(NamedTuple):
     """The samples of a report.
 
-    x: network units, as `Facts.settled`. labels: the classes they were asked for, sorted, or None. evaluation: or None, and then missing
-    says why.
+    x: network units, as `Facts.settled`. labels: the classes they were asked for, sorted, or None. evaluation: or None,
+    and then missing says why.
     """
 
     x: Tensor
@@ -43,14 +43,14 @@ class Subject:
               sampling: how its samples are drawn.
               count: how many; default as `recipes.evaluate`.
               seconds: what took how long so far, by name.
-              watch: called with every step of every sampler.
+              watch: called with the work that is done since it was last, steps times samples.
     """
 
     trained: Trained
     sampling: Sampling
     count: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
-    watch: Callable[[Step], object] | None = None
+    watch: Callable[[float], object] = lambda _: None
 
     @property
     def conditional(self) -> bool:
@@ -86,13 +86,25 @@ class Subject:
     @cached_property
     def drawn(self) -> Drawn:
         """The samples, judged where there is data to judge them by."""
+        watch = self.watching(self.foreseen * self.sampling.steps)
         try:
-            found = evaluate(self.trained, self.sampling, count=self.count, bootstrap=_BOOTSTRAP, watch=self.watch)
+            found = evaluate(self.trained, self.sampling, count=self.count, bootstrap=_BOOTSTRAP, watch=watch)
         except ObverseError as error:
             labels = self.labels(self.count or COUNT)
-            x = self.trained.sample(self.count or COUNT, self.sampling, labels=labels, watch=self.watch)
+            x = self.trained.sample(self.count or COUNT, self.sampling, labels=labels, watch=watch)
             return Drawn(self.trained.facts.settled(x), labels, None, str(error))
         return Drawn(found.samples, found.labels, found)
+
+    def watching(self, work: int) -> Callable[[Step | Round], None]:
+        """What watches a sampler whose steps are worth so much work."""
+        before = 0.0
+
+        def told(at: Step | Round) -> None:
+            nonlocal before
+            self.watch(work * (at.behind - before))
+            before = at.behind
+
+        return told
 
     def labels(self, count: int) -> Tensor | None:
         """As many of one class as of another, sorted; None for a model that knows no classes."""

@@ -19,7 +19,6 @@ from obverse.report.samples import samples, trajectory
 from obverse.report.scores import distances, samplers, work
 from obverse.report.subject import Subject
 from obverse.report.summary import provenance, sentence, verdict
-from obverse.sampler import Step
 from obverse.train import files
 
 USUAL = Sampling(microbatch=100)  # on a CPU small batches stay in its cache: a fifth faster than 16 or a whole 1,000
@@ -87,7 +86,7 @@ def write(
         raise InvalidArgument(f"count is samples >= 8, got {count} (a comparison of fewer says nothing).")
     path.parent.mkdir(parents=True, exist_ok=True)
     told = _Told(progress)
-    subject, made = Subject(trained, sampling or USUAL, count, seconds or {}, told.step), list[Section]()
+    subject, made = Subject(trained, sampling or USUAL, count, seconds or {}, told.work), list[Section]()
     told.all = work(subject)
     with torch.no_grad():
         for name, title, make in _SECTIONS:
@@ -109,21 +108,21 @@ class _Told:
     """How far a report is, in parts of the work that its samplers have: all else takes little time."""
 
     def __init__(self, progress: Callable[[str, int, int], None] | None) -> None:
-        self.progress, self.title, self.done, self.all = progress, "", 0, 1
+        self.progress, self.title, self.done, self.all = progress, "", 0.0, 1
 
     def section(self, title: str) -> None:
         """A section begins."""
         self.title = title
         self._tell()
 
-    def step(self, step: Step) -> None:
-        """A sampler has made a step."""
-        self.done += len(step.x_t)
+    def work(self, done: float) -> None:
+        """A sampler has done more of its work."""
+        self.done += done
         self._tell()
 
     def _tell(self) -> None:
         if self.progress is not None:
-            self.progress(self.title, min(_PARTS * self.done // self.all, _PARTS - 1), _PARTS)
+            self.progress(self.title, min(int(_PARTS * self.done / self.all), _PARTS - 1), _PARTS)
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ from obverse.sampler.run import Sampler, Step
 from obverse.sampler.sizes import told
 from obverse.sampler.solvers.solver import Solver
 from obverse.sampler.tableau import Tableau
-from obverse.sampler.tolerance.adaptive import Adaptive
+from obverse.sampler.tolerance.adaptive import Adaptive, AdaptiveRun
 from obverse.sampler.trajectory import Trajectory
 
 GRID = "scales"  # of the default solver
@@ -39,6 +39,14 @@ class Ledger(NamedTuple):
     rounds: int
     calls: int
     evaluations: int
+
+    @classmethod
+    def of(cls, run: AdaptiveRun, passes: int) -> Ledger:
+        """What an adaptive run has cost: the calls are those of the sample that took most.
+
+        Args:     passes: of the network for each call of the model, as `Model.passes`.
+        """
+        return cls(run.rounds, int(run.calls.max()) * passes, run.evaluations)
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,7 @@ def sampled(
         method = method if eta is None else replace(method, eta=eta)
         first = begun(model.schedule.at(1.0))
         run = method.run(model, first, cond=cond, seed=seed, samples=samples, microbatch=microbatch)
-        return Sampled(run.x.to(dtype), Ledger(run.rounds, int(run.calls.max()) * model.passes, run.evaluations), None)
+        return Sampled(run.x.to(dtype), Ledger.of(run, model.passes), None)
     if isinstance(method, Tableau):
         _alone(method, steps=steps, grid=_said(grid), eta=eta)
         table = method

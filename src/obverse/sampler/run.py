@@ -29,6 +29,11 @@ class Step(NamedTuple):
     x_t: Tensor
     estimate: Estimate | None
 
+    @property
+    def behind(self) -> float:
+        """How much of the way is behind all samples, of 1."""
+        return self.number / self.total
+
 
 @dataclass(frozen=True)
 class Sampler:

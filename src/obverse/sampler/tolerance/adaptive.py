@@ -29,7 +29,7 @@ class Round(NamedTuple):
     """One attempt of everybody on the way: for bars and films.
 
     number: from 1. who: their rows. level: where they are now, one for each. x_t: their states. taken: which attempts
-    were good enough; ratio: error over tolerance of each.
+    were good enough; ratio: error over tolerance of each. behind: how much of the way is behind all samples, of 1.
     """
 
     number: int
@@ -38,6 +38,7 @@ class Round(NamedTuple):
     x_t: Tensor
     taken: Tensor
     ratio: Tensor
+    behind: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +217,7 @@ def _level(circle: Circle, level: Level | float | None) -> Level:
 
 def _arrivals(walk: Walk, crowd: Crowd, watch: Callable[[Round], object] | None) -> list[Arrival]:
     """The one loop."""
-    arrivals, number = [], 0
+    arrivals, number, way = list[Arrival](), 0, float((crowd.phi - walk.stop).abs().sum())
     while True:
         crowd, arrival = walk.leave(crowd)
         if len(arrival.crowd.who):
@@ -228,7 +229,8 @@ def _arrivals(walk: Walk, crowd: Crowd, watch: Callable[[Round], object] | None)
         if watch is not None:
             level = walk.circle.level(padded(crowd.phi))[: len(taken)]
             x_t = against(walk.circle.rho(level), crowd.z) * crowd.z
-            watch(Round(number, crowd.who, level, x_t, taken, ratio))
+            behind = 1 - float((crowd.phi - walk.stop).abs().sum()) / way
+            watch(Round(number, crowd.who, level, x_t, taken, ratio, behind))
 
 
 def _collected(walk: Walk, arrivals: list[Arrival], last: Level, like: Tensor) -> AdaptiveRun:

@@ -236,6 +236,31 @@ def test_a_copy_is_told_from_another_column_wherever_they_lie(middle: float) -> 
         FlowDensity(**SMALL).fit(np.column_stack([rows, 2 * rows[:, 0] + 1]))
 
 
+@pytest.mark.parametrize("middle", [0.0, 0.3, 1.7e9])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_a_column_that_follows_from_others_leaves_no_density(middle: float, kind: type) -> None:
+    a, b, c = np.random.default_rng(0).normal(middle, [1.0, 100.0, 1.0], (1000, 3)).T
+    if kind is np.float32 and middle > 1:
+        return  # nothing is left of their differences
+    rows = np.column_stack([a, c, b, 2 * a - b + 7]).astype(kind)
+    with pytest.raises(ValueError, match="column 'x3' follows from columns 'x0', 'x2'"):
+        FlowDensity(**SMALL).fit(rows)
+    away = np.random.default_rng(1).normal(scale=1e-3 if kind is np.float32 or middle > 1 else 1e-6, size=1000)
+    FlowDensity(**{**SMALL, "max_iter": 1}).fit(np.column_stack([a, c, b, 2 * a - b + away]).astype(kind))
+
+
+def test_shares_of_a_whole_leave_no_density_and_powers_do() -> None:
+    shares = np.random.default_rng(0).dirichlet(np.ones(5), 300)
+    with pytest.raises(ValueError, match="column 'x4' follows from columns 'x0', 'x1', 'x2', 'x3'"):
+        FlowDensity(**SMALL).fit(shares)
+    for count in (100, 100_000):
+        one_hot = np.eye(3)[np.random.default_rng(0).integers(0, 3, count)]
+        with pytest.raises(ValueError, match="column 'x2' follows from columns 'x0', 'x1'"):
+            FlowDensity(**SMALL).fit(one_hot)
+    FlowDensity(**{**SMALL, "max_iter": 1}).fit(np.random.default_rng(0).uniform(1, 2, (300, 1)) ** np.arange(1, 9))
+    FlowDensity(**{**SMALL, "max_iter": 1}).fit(np.random.default_rng(0).normal(size=(20, 30)))  # too few rows to tell
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

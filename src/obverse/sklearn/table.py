@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,6 +15,7 @@ from torch import Tensor
 from obverse.data import Dataset, Scaling
 from obverse.ground import extras
 
+SURE = 4  # roundings of all columns together below which what one adds to the others is nothing
 COPY = 1e-12  # 1 - |correlation| below which one column is another one, scaled
 
 
@@ -34,7 +36,7 @@ class Table:
     def of(cls, rows: NDArray[Any], names: Sequence[Any]) -> Self:
         """What a table says of itself.
 
-        Raises:   ValueError where no column varies, or one is the copy of another: there is no density then.
+        Raises:   ValueError where no column varies, or one follows from others: there is no density then.
         """
         columns = torch.as_tensor(rows.astype(np.float64))  # a copy: the rows may be read-only
         whole = Scaling.standard(columns)
@@ -43,7 +45,12 @@ class Table:
             raise ValueError(f"X has no density: none of its {rows.shape[1]} columns varies over {len(rows)} rows.")
         scaling = Scaling(*(tuple(values[i] for i in varying) for values in (whole.shift, whole.scale)))
         made = cls(varying, scaling, rows[0])
-        made._refuse_copies(columns, names)
+        shift, scale = torch.tensor([scaling.shift, scaling.scale], dtype=torch.float64)
+        raw, called = columns[:, varying], [names[int(i)] for i in varying]
+        unit = (raw - shift) / scale
+        _refuse_copies(unit, called)
+        known = float(np.finfo(rows.dtype).eps) * raw.abs().amax(0) / scale
+        _refuse_sums(unit, known + len(rows) * float(np.finfo(np.float64).eps), called)
         return made
 
     def dataset(self, rows: NDArray[Any]) -> Dataset:
@@ -66,13 +73,33 @@ class Table:
         made[:, self.varying] = self.scaling.undo(x).numpy()
         return made
 
-    def _refuse_copies(self, columns: Tensor, names: Sequence[Any]) -> None:
-        shift, scale = torch.tensor([self.scaling.shift, self.scaling.scale], dtype=torch.float64)
-        unit = (columns[:, self.varying] - shift) / scale
-        alike = torch.corrcoef(unit.T).reshape(unit.shape[1], -1).abs().triu(1) > 1 - COPY
-        if len(unit) > 2 and bool(alike.any()):  # two rows always lie on a line
-            one, other = (names[int(self.varying[i])] for i in alike.nonzero()[0])
-            raise ValueError(f"X has no density: column {other!r} is column {one!r}, scaled. Leave one of them out.")
+
+def _refuse_copies(unit: Tensor, names: Sequence[Any]) -> None:
+    """Refuse a column that is another one, scaled."""
+    alike = torch.corrcoef(unit.T).reshape(unit.shape[1], -1).abs().triu(1) > 1 - COPY
+    if len(unit) > 2 and bool(alike.any()):  # two rows always lie on a line
+        one, other = (names[int(i)] for i in alike.nonzero()[0])
+        raise ValueError(f"X has no density: column {other!r} is column {one!r}, scaled. Leave one of them out.")
+
+
+def _refuse_sums(unit: Tensor, rounding: Tensor, names: Sequence[Any]) -> None:
+    """Refuse a column that is a sum of multiples of those before it, but for rounding.
+
+    Of unit = Q R, the diagonal of R is what each column has beyond those before it.
+
+    Args:     rounding: how far numbers of each column may be off, those of their factorisation too; (columns).
+    """
+    if len(unit) <= unit.shape[1]:  # so few rows always lie on a plane
+        return
+    _, r = torch.linalg.qr(unit, mode="r")
+    for i in range(1, len(r)):
+        parts = torch.linalg.solve_triangular(r[:i, :i], r[:i, i, None], upper=True)[:, 0].abs()
+        if float(r[i, i].abs()) / math.sqrt(len(unit)) <= SURE * float(rounding[i] + parts @ rounding[:i]):
+            others = ", ".join(repr(names[int(k)]) for k in (parts > math.sqrt(COPY)).nonzero()[:, 0])
+            raise ValueError(
+                f"X has no density: column {names[i]!r} follows from columns {others}: it is a sum of their multiples. "
+                "Leave one of them out."
+            )
 
 
 def frame_of(data: Any) -> str | None:

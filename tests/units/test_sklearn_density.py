@@ -261,6 +261,32 @@ def test_shares_of_a_whole_leave_no_density_and_powers_do() -> None:
     FlowDensity(**{**SMALL, "max_iter": 1}).fit(np.random.default_rng(0).normal(size=(20, 30)))  # too few rows to tell
 
 
+def test_a_column_of_words_is_named_with_what_to_do() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"age": [3.0, 4.0, 5.0], "sex": ["f", "m", "f"]})
+    for rows, name, word in (
+        (frame, "sex", "'f'"),
+        (frame.assign(sex=pandas.Categorical(frame["sex"])), "sex", "'f'"),
+        (frame.assign(sex=pandas.to_datetime("2020-01-01")), "sex", "2020"),
+        ([["1", "2"], ["3", "x"]], "x1", "'x'"),
+        (np.array([[1, 2.0], ["y", 4.0]], dtype=object), "x0", "'y'"),
+    ):
+        with pytest.raises(ValueError, match=rf"{word}.* of column '{name}'.*y=.*from_columns") as error:
+            FlowDensity(**SMALL).fit(rows)
+        assert "np." not in str(error.value)
+    with pytest.raises(ValueError, match="'b' of column 'x1'"):
+        FlowDensity(**{**SMALL, "max_iter": 1}).fit(tilted(9, 0)).score_samples([["1", "b"]])
+
+
+def test_what_is_wrong_with_y_is_said_plainly(grouped: FlowDensity) -> None:
+    with pytest.raises(ValueError, match="y holds 'zz', which fit has not seen; its classes: \\['a', 'b'\\]"):
+        grouped.sample(2, y="zz")
+    with pytest.raises(ValueError, match="y holds 7, which"):
+        given(np.array([1, 2, 1])).cond([1, 7], 2)
+    with pytest.raises(ValueError, match="finite numbers for each row, as in fit; got 'zz'"):
+        given(np.array([0.5, 0.1])).cond(np.array(["1", "zz"]), 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -20,7 +20,7 @@ from obverse.objective import Loss, Objective
 from obverse.path import Schedule
 from obverse.sampler import sample
 from obverse.sklearn.given import Given, given
-from obverse.sklearn.table import Table, frame_of, framed
+from obverse.sklearn.table import Table, frame_of, framed, word_of
 from obverse.train import Training, train
 
 extras.load("sklearn", "data")
@@ -90,12 +90,12 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Args:     X: numbers; an array or a data frame, (rows, columns), at least 2 rows.
                   y: None; classes, one for each row; or numbers, one or some for each row.
         Returns:  itself.
-        Raises:   ValueError for what has no density: NaN, one row, columns that are copies of each other.
+        Raises:   ValueError for what has no density: words, NaN, one row, columns that follow from others.
         """
         require(self.batch_size >= 1, f"batch_size >= 1, got {self.batch_size} (try 256).")
         require(0 < self.tolerance <= 1, f"tolerance is in (0, 1] nats, got {self.tolerance} (try 1e-2).")
         self._frame = frame_of(X)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        rows = self._rows(X, reset=True)
         self._names = [f"x{i}" for i in range(rows.shape[1])] if self._frame is None else list(X.columns)
         self._table = Table.of(rows, self._names)
         self._given: Given | None = None
@@ -134,7 +134,7 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Returns:  float64; (rows,).
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        rows = self._rows(X, reset=False)
         model, raw = self._model(torch.float64), self._table.raw(rows)
         found = log_density(
             model, raw.to(model.device), cond=self._cond(y, len(rows)), tolerance=self.tolerance,
@@ -148,6 +148,21 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Args:     as of `score_samples`.
         """
         return float(self.score_samples(X, y if self._given is not None else None).mean())
+
+    def _rows(self, X: Any, *, reset: bool) -> NDArray[Any]:
+        """X as numbers; reset: they are those of a fit."""
+        least, kinds = 2 if reset else 1, [np.float64, np.float32]
+        try:
+            rows: NDArray[Any] = validate_data(self, X, dtype=kinds, reset=reset, ensure_min_samples=least)
+        except (ValueError, TypeError) as error:
+            if (found := word_of(X)) is None:
+                raise
+            cell, name = found
+            raise ValueError(
+                f"X is numbers: could not convert {str(cell)!r} of column {name!r}. Leave the column out, learn rows "
+                "given it (y=), or learn its words too: obverse.data.from_columns, obverse train --columns mixed."
+            ) from error
+        return rows
 
     def _train(self, rows: NDArray[Any], cond: Tensor | None) -> None:
         data, count = self._table.dataset(rows), len(rows)

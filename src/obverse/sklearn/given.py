@@ -14,6 +14,7 @@ from torch import Tensor
 from obverse.data import Scaling
 from obverse.ground import extras
 from obverse.nets import Conditions
+from obverse.sklearn.table import is_word
 
 
 class Given(ABC):
@@ -48,7 +49,9 @@ class Classes(Given):
         place = np.clip(np.searchsorted(self.classes, values), 0, len(self.classes) - 1)
         strange = values[self.classes[place] != values]
         if len(strange):
-            raise ValueError(f"y holds {strange[0]!r}, which fit has not seen; its classes: {self.classes.tolist()}.")
+            raise ValueError(
+                f"y holds {strange.tolist()[0]!r}, which fit has not seen; its classes: {self.classes.tolist()}."
+            )
         return torch.as_tensor(place)
 
 
@@ -64,6 +67,9 @@ class Numbers(Given):
         return Conditions(vector=len(self.scaling.shift))
 
     def cond(self, y: Any, count: int) -> Tensor:
+        word = next(filter(is_word, np.ravel(np.asarray(y, object))), None)
+        if word is not None:
+            raise ValueError(f"y has {self.shape or 'one'} finite numbers for each row, as in fit; got {str(word)!r}.")
         values = _for_each(np.asarray(y, dtype=np.float64), count, len(self.shape))
         if values.shape[1:] != self.shape or not np.isfinite(values).all():
             raise ValueError(f"y has {self.shape or 'one'} finite numbers for each row, as in fit; got {values.shape}.")

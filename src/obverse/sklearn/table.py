@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Self
 
 import numpy as np
@@ -100,6 +101,27 @@ def _refuse_sums(unit: Tensor, rounding: Tensor, names: Sequence[Any]) -> None:
                 f"X has no density: column {names[i]!r} follows from columns {others}: it is a sum of their multiples. "
                 "Leave one of them out."
             )
+
+
+def word_of(data: Any) -> tuple[Any, Any] | None:
+    """The first cell of a table that is a word or a date, and the name of its column; None where there is none."""
+    if frame_of(data) is None:
+        table = np.asarray(data, object)
+        columns = {f"x{i}": table[:, i] for i in range(table.shape[1])} if table.ndim == 2 else {}
+    else:
+        columns = {name: data[name] for name in data.columns}
+    found = ((cell, name) for name, cells in columns.items() for cell in cells if is_word(cell))
+    return next(found, None)
+
+
+def is_word(cell: Any) -> bool:
+    """Whether a cell is text that is no number, or a date."""
+    try:
+        if isinstance(cell, str):
+            float(cell)
+    except ValueError:
+        return True
+    return isinstance(cell, date)
 
 
 def frame_of(data: Any) -> str | None:

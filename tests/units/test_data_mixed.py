@@ -100,6 +100,18 @@ def test_text_is_refused_by_name_with_the_fix(tmp_path: Path) -> None:
         load("digits", columns="mixed")
 
 
+def test_columns_of_one_name_are_refused_whatever_the_file(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.Table.from_arrays([pa.array([1, 2]), pa.array(["x", "y"])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    (tmp_path / "a.csv").write_text("a,a\n1,x\n")
+    for name in ("a.parquet", "a.arrow", "a.csv"):
+        with pytest.raises(DataError, match=f"{name} has two columns called 'a'"):
+            load(tmp_path / name, columns="mixed")
+
+
 def test_the_class_of_a_mixed_table_may_not_be_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,k\n1,x\n2,NA\n3,y\n")
     with pytest.raises(DataError, match="row 1: no class in column 'k'"):

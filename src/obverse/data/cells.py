@@ -93,6 +93,9 @@ def _cells_of_csv(path: Path, ledger: Ledger) -> tuple[list[str], list[list[str]
 def _cells_of_arrow(path: Path) -> tuple[list[str], list[list[Any]]]:
     parquet, feather = extras.load("pyarrow.parquet", extra="data"), extras.load("pyarrow.feather", extra="data")
     with decoding(printable(path)):
-        packed = path.suffix.lower() == ".parquet"
-        table = parquet.read_table(path, partitioning=None) if packed else feather.read_table(path)
+        if path.suffix.lower() == ".parquet":
+            with parquet.ParquetFile(path) as file:
+                table = file.read()
+        else:
+            table = feather.read_table(path)
         return table.column_names, [column.to_pylist() for column in table.columns]

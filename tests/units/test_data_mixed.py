@@ -100,6 +100,24 @@ def test_text_is_refused_by_name_with_the_fix(tmp_path: Path) -> None:
         load("digits", columns="mixed")
 
 
+def test_as_many_words_as_rows_are_text_or_columns_in_one(tmp_path: Path) -> None:
+    rows = [f"{i} {2 * i} x" for i in range(20)]
+    with pytest.raises(DataError, match=r"column 'a b c' holds 20 different words .* drop the column.* , ; tab or \|"):
+        columns(tmp_path / "a.csv", "\n".join(["a b c", *rows]))
+    back, _ = columns(tmp_path / "b.csv", "\n".join(["a b c", *rows, rows[0]]))
+    assert back["a b c"] == [*rows, rows[0]]
+    back, _ = columns(tmp_path / "c.csv", "\n".join(["a|b|c", *rows]).replace(" ", "|"))
+    assert back == {"a": list(range(20)), "b": list(range(0, 40, 2)), "c": ["x"] * 20}
+
+
+def test_decimal_commas_are_no_words(tmp_path: Path) -> None:
+    for cells in (["1,5", "1,5", "2,5"], ["3", "", "2,25"]):
+        with pytest.raises(DataError, match=r"column 'a' holds '[12],2?5': write [12]\.2?5"):
+            columns(tmp_path / "a.csv", "\n".join(["a;b", *(f"{cell};1" for cell in cells)]))
+    back, _ = columns(tmp_path / "a.csv", "a;b\n1,2;1\n1,2,3;2\nboth, or none;3\n")
+    assert back["a"] == ["1,2", "1,2,3", "both, or none"]
+
+
 def test_columns_of_one_name_are_refused_whatever_the_file(tmp_path: Path) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = pa.Table.from_arrays([pa.array([1, 2]), pa.array(["x", "y"])], names=["a", "a"])

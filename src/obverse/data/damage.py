@@ -65,6 +65,11 @@ def decoding(where: str) -> Iterator[None]:
         yield
     except ObverseError:
         raise
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} cannot be read: save it as UTF-8, which its byte {error.start} is not (in a spreadsheet as CSV "
+            "UTF-8; or by iconv -f LATIN1 -t UTF-8, or -f UTF-16, whichever it is)."
+        ) from error
     except Exception as error:
         raise DataError(f"{where} cannot be read: {' '.join(str(error).split()) or type(error).__name__}.") from error
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from obverse.ground.errors import DataError
 
 MAX_LEVELS = 64  # more different words are text
+FEW = 8  # rows of which each may have a word of its own
 _MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "<na>"))
 _NOTHING = ("nan", "<NA>", "NaT")  # of NumPy and pandas, as they say themselves: not all of them compare
 Cell = str | float | int | bool | None
@@ -122,6 +123,18 @@ def _field(where: str, name: str, values: Sequence[Cell], ordinal: bool) -> Fiel
         whole = all(number is not None and number.is_integer() for number in numbers)
         return Field(name, "whole" if whole else "number", missing=missing)
     levels = sorted({_word(value) for value in there})
+    comma = next((level for level in levels if "," in level), None)
+    if comma is not None and all(_as_number(level.replace(",", ".")) is not None for level in levels):
+        raise DataError(
+            f"{where}: column {name!r} holds {comma!r}: write {comma.replace(',', '.')} if that is a number, without a "
+            "comma for thousands; if it is a word, write it with another sign."
+        )
+    if len(levels) == len(there) > FEW:
+        raise DataError(
+            f"{where}: column {name!r} holds {len(levels)} different words such as {levels[0]!r}, as many words as "
+            "rows: drop the column if it is text, which is not learnt from; if it is several columns, separate them by "
+            ", ; tab or |."
+        )
     if len(levels) > MAX_LEVELS:
         raise DataError(
             f"{where}: column {name!r} holds {len(levels)} different words such as {levels[0]!r}; more than "

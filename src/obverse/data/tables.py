@@ -19,9 +19,11 @@ from obverse.data.rows import Rows
 from obverse.data.scaling import Scaling
 from obverse.ground.errors import DataError, UnknownName
 
+SEPARATORS = ",;\t|"  # no space: words have them
+
 
 def read_csv(path: Path, damaged: str, label: str | None) -> Dataset:
-    """A CSV file, separated by whichever of , ; tab is most frequent in its first line.
+    """A CSV file, separated by whichever of , ; tab | is most frequent in its first line.
 
     The first line names the columns if no cell of it is a number; else the columns are called "0", "1", ...
     """
@@ -73,7 +75,7 @@ def lines_of(file: TextIO) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every line that is not blank."""
     first = file.readline()
     file.seek(0)
-    reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
+    reader = csv.reader(file, delimiter=max(SEPARATORS, key=first.count))
     return ((reader.line_num, cells) for cells in reader if cells)
 
 

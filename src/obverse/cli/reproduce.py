@@ -89,14 +89,13 @@ def _newest(run: Run) -> int:
 def _second(options: Reproduce, run: Run, was: dict[str, Any], step: int) -> Iterator[Run]:
     """The run, trained again as far as a step, from its configuration alone."""
     from obverse.cli import training
+    from obverse.recipes.trained import from_here
     from obverse.train import Run
     from obverse.train.processes import launch
 
-    recipe = Recipe.of_run(run)
+    recipe = from_here(Recipe.of_run(run), run)
     if not 1 <= step <= recipe.training.steps:
         raise InvalidArgument(f"step is in 1 ... {recipe.training.steps}, the length of the run; got {step}.")
-    if "source" in was and was["source"] != recipe.data and not Path(recipe.data).exists():
-        recipe = replace(recipe, data=str(was["source"]))  # a path that was given from another folder
     with tempfile.TemporaryDirectory(prefix="obverse-reproduce-") as place:
         out = options.out or Path(place) / "run"
         if options.processes > 1:

@@ -56,7 +56,7 @@ class Trained(NamedTuple):
                 f"ema {ema!r} is made out of all snapshots of a run, got checkpoint {checkpoint!r} too; give one."
             )
         config: Any = run.config
-        recipe = _from_here(Recipe.of_run(run), run)
+        recipe = from_here(Recipe.of_run(run), run)
         facts = build.Facts.from_json(config["data"])
         net = build.network(recipe, facts)
         net.load_state_dict(weights(run, saved, ema))
@@ -183,8 +183,8 @@ class Trained(NamedTuple):
 _BOUNDS = {"static": Clamped, "dynamic": Dynamic}  # in network units images lie in [-1, 1], the bounds of both
 
 
-def _from_here(recipe: Recipe, run: Run) -> Recipe:
-    """The recipe, its data where it was if that is a path which was given from another folder."""
+def from_here(recipe: Recipe, run: Run) -> Recipe:
+    """The recipe of a run, its data where it was if that is a path which was given from another folder."""
     source = (read(run.folder) or [{}])[-1].get("source", recipe.data)
     return recipe if Path(recipe.data).exists() or source == recipe.data else replace(recipe, data=str(source))
 

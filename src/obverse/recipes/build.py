@@ -162,7 +162,7 @@ def network(recipe: Recipe, facts: Facts) -> nn.Module:
     spec = recipe.net
     if spec == "auto":
         spec = "unet" if 2 <= len(facts.shape) <= 4 else "mlp"
-    conditions = Conditions(classes=len(facts.classes) if recipe.conditional else 0)
+    conditions = Conditions(classes=len(recipe.told(facts.classes) or ()))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         if recipe.recall:
@@ -187,7 +187,7 @@ def labels_for(recipe: Recipe, facts: Facts, count: int, wanted: str | None = No
     Args:     wanted: a class's name or number.
     Raises:   InvalidArgument for a class that does not exist.
     """
-    if not (facts.classes and recipe.conditional):
+    if not recipe.told(facts.classes):
         if wanted is not None:
             raise InvalidArgument(f"This model of {facts.name} is told no class; leave class {wanted!r} out.")
         return None

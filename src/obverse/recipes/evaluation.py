@@ -111,7 +111,7 @@ def evaluate(
             f"{len(held)} samples were held out, and judging takes {LEAST}: train with holdout={share:g}, or more data."
         )
     count = min(len(held), MOST) if count is None else count
-    labels = _as_frequent(held, count) if trained.recipe.conditional else None
+    labels = trained.recipe.told(_as_frequent(held, count))
     begun = time.perf_counter()
     run = trained.draw(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun

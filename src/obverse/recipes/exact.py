@@ -99,7 +99,7 @@ class Floor:
     """
 
     def __init__(self, recipe: Recipe, known: Exact, objective: Objective) -> None:
-        self.known, self.conditional, self.seed = known, recipe.conditional, recipe.training.seed
+        self.recipe, self.known = recipe, known
         self.objective = copy(objective)  # the same draws and times, of which it has been warned already
         self.objective.recall = 0.0  # the exact model has nothing to be reminded of
 
@@ -118,5 +118,5 @@ class Floor:
 
     def __call__(self, batch: Batch, step: int) -> Loss:
         """The loss of the exact model."""
-        cond = batch.label if self.conditional else None
-        return self.objective(self.known, batch.x, cond, seed=self.seed, step=step, samples=batch.rows)
+        cond, seed = self.recipe.told(batch.label), self.recipe.training.seed
+        return self.objective(self.known, batch.x, cond, seed=seed, step=step, samples=batch.rows)

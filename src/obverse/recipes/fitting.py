@@ -178,7 +178,8 @@ def _judge(recipe: Recipe, facts: build.Facts, held: Dataset) -> Callable[[Mappi
         model, total = build.model(recipe, net.to(device).eval()), 0.0
         for part in torch.split(rows, _PART):
             batch = held.rows(part)
-            cond = batch.label.to(device) if recipe.conditional and batch.label is not None else None
+            told = recipe.told(batch.label)
+            cond = None if told is None else told.to(device)
             loss = objective(model, batch.x.to(device), cond, seed=recipe.training.seed, step=0, samples=part)
             total += float(loss.per_sample.sum())
         return total / len(rows)

@@ -65,8 +65,8 @@ class Learning:
             self.model, self.net = build.model(self.recipe, net), net
         if isinstance(batch, Ready):
             return self.objective.on(self.model, batch.noised)
-        seed = self.recipe.training.seed
-        return self.objective(self.model, batch.x, self._cond(batch), seed=seed, step=step, samples=batch.rows)
+        cond, seed = self.recipe.told(batch.label), self.recipe.training.seed
+        return self.objective(self.model, batch.x, cond, seed=seed, step=step, samples=batch.rows)
 
     def observe(self, logsnr: Tensor, per_sample: Tensor) -> None:
         """Let the time law learn from a step."""
@@ -84,12 +84,9 @@ class Learning:
         noised = self.objective.noised(
             self.path,
             batch.x,
-            self._cond(batch),
+            self.recipe.told(batch.label),
             seed=self.recipe.training.seed,
             step=batch.step,
             samples=batch.rows,
         )
         return Ready(batch.x, batch.label, batch.index, batch.step, batch.rows, noised)
-
-    def _cond(self, batch: Batch) -> Tensor | None:
-        return batch.label if self.recipe.conditional else None

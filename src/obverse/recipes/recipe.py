@@ -8,13 +8,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from obverse.ground.errors import DataError, InvalidArgument, UnknownName
 from obverse.train.settings import Training
 
 if TYPE_CHECKING:
     from obverse.train.run import Run
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,15 @@ class Recipe:
                 raise InvalidArgument(f"{name} is a share in [0, 1), got {getattr(self, name)} (0.1 is usual).")
         if not 0 <= self.recall <= 1:
             raise InvalidArgument(f"recall is a share in [0, 1], got {self.recall} (0.5 is usual; 0 builds without).")
+
+    def told(self, labels: T) -> T | None:
+        """What a model of this recipe is told of labels, or of the names of classes: all, or None.
+
+        Example:
+            >>> Recipe(data="digits").told((3, 1)), Recipe(data="digits", conditional=False).told((3, 1))
+            ((3, 1), None)
+        """
+        return labels if self.conditional else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a JSON file."""

@@ -165,7 +165,7 @@ class Trained(NamedTuple):
         return Drawing(
             self.on(sampling),
             (count, *self.facts.shape),
-            labels if self.recipe.conditional else None,
+            self.recipe.told(labels),
             sampling.seed,
             samples,
             sampling.microbatch or None,
@@ -174,7 +174,7 @@ class Trained(NamedTuple):
     def _unbounded(self, sampling: Sampling) -> Model:
         model: Model = self.model
         if sampling.guidance != 1:
-            if not (self.facts.classes and self.recipe.conditional):
+            if not self.recipe.told(self.facts.classes):
                 raise InvalidArgument("guidance needs a class-conditional model; this one knows no classes.")
             model = Guided(model, sampling.guidance)
         return model if sampling.schedule is None else model.on(sampling.schedule)

@@ -55,7 +55,7 @@ class Subject:
     @property
     def conditional(self) -> bool:
         """Whether the model knows classes."""
-        return bool(self.trained.facts.classes) and self.trained.recipe.conditional
+        return bool(self.trained.recipe.told(self.trained.facts.classes))
 
     @cached_property
     def train(self) -> Batch:

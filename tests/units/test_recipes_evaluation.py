@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ def test_rows_that_come_back_as_training_rows_are_copies(survey: Trained, monkey
     near = rows + torch.empty_like(rows).uniform_(-0.4, 0.4) / torch.tensor(survey.facts.scaling.scale)
     found = judged(survey, monkeypatch, near)
     assert (near - rows).norm(dim=1).min() > 0.1
-    assert found.novelty < 1e-6 and torch.allclose(found.samples, rows, atol=1e-6)
+    assert found.novelty is not None and found.novelty < 1e-6
+    assert torch.allclose(found.samples, rows, atol=1e-6)
     assert [one.value for one in found.measured] == pytest.approx(
         [one.value for one in judged(survey, monkeypatch, rows).measured], abs=1e-6
     )
@@ -130,3 +133,19 @@ def test_a_report_draws_once_by_any_solver(
     assert (report.numbers["trajectory"] is None) == (how == "adaptive")
     done = [done for _, done in told]
     assert done == sorted(done) and 50 < max(d for title, d in told if title.startswith("Samples")) < 99
+
+
+def test_a_table_whose_rows_recur_is_measured_all_the_same(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0).integers(0, 12, (120, 2))
+    (tmp_path / "words.csv").write_text("\n".join(["one,two", *(f"{'abc'[a % 3]},{'xy'[b % 2]}" for a, b in draws)]))
+    recipe = Recipe(data=str(tmp_path / "words.csv"), columns="mixed", net="mlp:width=8", training=TRAINING)
+    for _ in fit(replace(recipe, holdout=0.4), tmp_path / "run").steps:
+        pass
+    trained = Trained.open(tmp_path / "run")
+    found = evaluate(trained, Sampling(steps=2), bootstrap=2)
+    assert found.memorisation is None and found.novelty is None and len(found.measured) == 4
+    assert json.loads(json.dumps(found.to_json()))["memorisation"] is None
+    assert "half of the held-out data or more are copies of training data" in words(found)
+    report = write(trained, tmp_path / "a.html", sampling=Sampling(steps=2))
+    assert report.numbers["distances"] is not None and "Novelty" not in [mark.name for mark in report.marks]
+    assert "half of the held-out data or more are copies of training data" in report.path.read_text()

@@ -87,7 +87,9 @@ def words(found: Evaluation) -> str:
     if found.looked[0] < found.looked[1]:
         lines.append(f"  {found.looked[0]:,} of {found.looked[1]:,} training samples were looked at, evenly spread")
     new = found.memorisation
-    ratio = f"{new.value:.2f} [{new.low:.2f}, {new.high:.2f}]"
-    ends = "(0: copies, far above 1: off the data)"
-    lines.append(f"  distance to the nearest training sample: {ratio} x that of held-out data {ends}")
+    last = "half of the held-out data or more are copies of training data: what is new cannot be told"
+    if new is not None:
+        ratio = f"{new.value:.2f} [{new.low:.2f}, {new.high:.2f}] x that of held-out data"
+        last = f"distance to the nearest training sample: {ratio} (0: copies, far above 1: off the data)"
+    lines.append(f"  {last}")
     return "\n".join(lines)

@@ -36,7 +36,8 @@ class Evaluation:
               accuracy: of a 3-nearest-neighbour classifier, fitted to all real data, on the samples.
               accuracy_of_real: the same for held-out data, fitted to the training data.
               garments, garments_of_real: the same by the shipped network, for classes called as in Fashion-MNIST.
-              memorisation: median distance to the nearest training sample over that of held-out data; near 0 = copies.
+              memorisation: median distance to the nearest training sample over that of held-out data; near 0 = copies;
+                None where held-out data are mostly copies themselves, as rows of a few words are.
               steps, calls, evaluations, seconds: what drawing them took; calls of the network for each sample, at most,
                 and for all; steps of an adaptive solver are None.
               looked: training samples that were looked at, and how many there are: fewer, evenly spread, where the
@@ -51,7 +52,7 @@ class Evaluation:
     accuracy_of_real: float | None
     garments: float | None
     garments_of_real: float | None
-    memorisation: Measured
+    memorisation: Measured | None
     steps: int | None
     calls: int
     evaluations: int
@@ -59,16 +60,17 @@ class Evaluation:
     looked: tuple[int, int]
 
     @property
-    def novelty(self) -> float:
+    def novelty(self) -> float | None:
         """The value of memorisation."""
-        return self.memorisation.value
+        return None if self.memorisation is None else self.memorisation.value
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the samples, as plain values."""
         scores = ("accuracy", "accuracy_of_real", "garments", "garments_of_real", "novelty")
         taken = ("steps", "calls", "evaluations", "seconds")
         numbers = {name: getattr(self, name) for name in (*scores, *taken)} | {"looked": list(self.looked)}
-        measured, memorised = [{**asdict(m), "ratio": m.ratio} for m in self.measured], asdict(self.memorisation)
+        measured = [{**asdict(m), "ratio": m.ratio} for m in self.measured]
+        memorised = None if self.memorisation is None else asdict(self.memorisation)
         return {
             "samples": len(self.samples),
             **numbers,
@@ -137,7 +139,7 @@ def evaluate(
         accuracy_of_real=accuracy_of_real,
         garments=garments,
         garments_of_real=garments_of_real,
-        memorisation=memorisation(made, known, new),
+        memorisation=_memorised(made, known, new),
         steps=_steps(trained, sampling),
         calls=run.ledger.calls,
         evaluations=run.ledger.evaluations,
@@ -167,6 +169,13 @@ def features_for(recipe: Recipe, facts: build.Facts) -> str:
 def neighbours_by(recipe: Recipe, facts: build.Facts) -> Features:
     """What makes samples neighbours: their numbers, or of clouds, as they have no order, distances between points."""
     return Features.of("pairs" if build.unordered(recipe, facts) and facts.shape[1] > 1 else "raw")
+
+
+def _memorised(made: Tensor, known: Tensor, new: Tensor) -> Measured | None:
+    try:
+        return memorisation(made, known, new)
+    except InvalidArgument:  # all has been compared by now: half of what is held out are copies
+        return None
 
 
 def _steps(trained: Trained, sampling: Sampling) -> int | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from obverse.ground.errors import ObverseError
 from obverse.ground.shapes import against
 from obverse.metrics import nearest
+from obverse.recipes import Evaluation
 from obverse.recipes.evaluation import neighbours_by
 from obverse.report.page import Section, cards, prose
 from obverse.report.subject import Subject
@@ -38,13 +39,20 @@ def samples(subject: Subject) -> Section:
     numbers: dict[str, Any] = {"count": len(drawn.x)}
     if drawn.evaluation is not None:
         numbers["novelty"] = drawn.evaluation.novelty
-        words += (
-            f" The median distance to the nearest training sample is {drawn.evaluation.novelty:.3g} times that of "
-            f"held-out data (n = {len(drawn.x):,}; 0: copies, 1: as new as data never seen, far above: off the data)."
-        )
+        words += _new(drawn.evaluation)
     figures = [_beside(subject, name, drawn.x[rows], train) for name, rows in groups]
     body = prose(words) + (cards(figures) if drawn.labels is not None else figures[0])
     return Section("samples", "Samples beside their nearest neighbours", body, numbers)
+
+
+def _new(found: Evaluation) -> str:
+    """How new samples are."""
+    if found.novelty is None:
+        return " As half of the held-out data or more are copies of training data, what is new cannot be told."
+    return (
+        f" The median distance to the nearest training sample is {found.novelty:.3g} times that of held-out data "
+        f"(n = {len(found.samples):,}; 0: copies, 1: as new as data never seen, far above: off the data)."
+    )
 
 
 def trajectory(subject: Subject) -> Section:

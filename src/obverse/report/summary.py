@@ -64,9 +64,10 @@ def verdict(numbers: Mapping[str, Any]) -> list[Mark]:
         title = "Fréchet distance" if name == "frechet" else name
         found.append(Mark(title, f"{frechet['ratio']:.4g} x", words, frechet["ratio"] <= FRECHET))
         new, (low, high) = scores["novelty"], NOVELTY
-        said = ": copies" if new < low else ": off the data" if new > high else ""
-        words = f"held-out data's distance to the training data{said} (mark: {low} to {high}; {n})"
-        found.append(Mark("Novelty", f"{new:.3g} x", words, low <= new <= high))
+        if new is not None:
+            said = ": copies" if new < low else ": off the data" if new > high else ""
+            words = f"held-out data's distance to the training data{said} (mark: {low} to {high}; {n})"
+            found.append(Mark("Novelty", f"{new:.3g} x", words, low <= new <= high))
     if coin:
         words = f"relative difference of flow and diffusion samples in float64 (mark: at most {COIN:.0e})"
         found.append(Mark("The coin", f"{coin['float64']:.1e}", words, coin["float64"] <= COIN))

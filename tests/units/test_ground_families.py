@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -46,6 +47,19 @@ class Pile(Shape, name="pile"):
 @dataclass(frozen=True)
 class Opaque(Shape, name="opaque"):
     function: object = None
+
+
+@dataclass(frozen=True)
+class Box(Shape, name="box"):
+    width: float
+    inside: Shape
+    height: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve(Shape, name="curve"):
+    width: float
+    at: Callable[[float], float]
 
 
 class Dot(Shape, name="dot"):
@@ -153,6 +167,10 @@ def test_a_member_with_slots_is_the_member_its_name_makes() -> None:
         ("around:inner=(cicle)", UnknownName, ["did you mean 'circle'?"]),
         ("around:inner=(circle:radius=x)", InvalidArgument, ["radius is a finite number"]),
         ("opaque:function=print", InvalidArgument, ["function cannot be written in a spec", "in Python"]),
+        ("box", InvalidArgument, ["shape 'box' needs width and inside", "write box:width=VALUE,inside=VALUE"]),
+        ("box:inside=dot,height=none", InvalidArgument, ["needs width: write box:width=VALUE."]),
+        ("curve:width=2", InvalidArgument, ["shape 'curve' needs at: at cannot be written in a spec", "Curve(...)"]),
+        ("around:inner=curve", InvalidArgument, ["needs width and at: at cannot be", "in Python"]),
     ],
 )
 def test_a_bad_spec_is_refused_with_what_is_wrong(spec: str, error: type[Exception], words: list[str]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from numbers import Integral
-from typing import Any, ClassVar, Self, get_type_hints
+from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 from obverse.ground.errors import InvalidArgument, UnknownName
 
@@ -60,7 +60,7 @@ class Family:
     def of(cls, spec: str | Self) -> Self:
         """A member from its spec; a member is returned as it is.
 
-        Raises:   UnknownName for a name or a field that does not exist; InvalidArgument for a bad value.
+        Raises:   UnknownName for a name or a field that does not exist; InvalidArgument for a bad value or none.
         """
         if isinstance(spec, cls):
             return spec
@@ -82,6 +82,11 @@ class Family:
             if not equals:
                 raise InvalidArgument(f"{cls.family} {spec!r}: write {key}=VALUE.")
             values[key] = _parse(text, hints[key], f"{cls.family} {name!r}: {key}")
+        if missing := [f.name for f in _fields(member) if _default(f) is dataclasses.MISSING and f.name not in values]:
+            way = f"write {name}:{','.join(f'{key}=VALUE' for key in missing)}"
+            if unsaid := [key for key in missing if not _writable(hints[key])]:
+                way = f"{' and '.join(unsaid)} cannot be written in a spec; build {member.__name__}(...) in Python"
+            raise InvalidArgument(f"{cls.family} {name!r} needs {' and '.join(missing)}: {way}.")
         made: Self = member(**values)
         return made
 
@@ -149,7 +154,7 @@ def _parse(text: str, hint: Any, where: str) -> Any:
         if text not in ("true", "false"):
             raise InvalidArgument(f"{where} is true or false, got {text!r}.")
         return text == "true"
-    if hint not in (int, float, str):
+    if not _writable(hint):
         raise InvalidArgument(f"{where} cannot be written in a spec; build the member in Python instead.")
     try:
         value = hint(text)
@@ -159,6 +164,14 @@ def _parse(text: str, hint: Any, where: str) -> Any:
     except ValueError:
         kind = {int: "a whole number", float: "a finite number"}[hint]
         raise InvalidArgument(f"{where} is {kind}, got {text!r}.") from None
+
+
+def _writable(hint: Any) -> bool:
+    """Whether a spec can hold what a field is declared as: numbers, words and members, also several."""
+    options = [option for option in get_args(hint) if option not in (type(None), ...)]
+    if options:
+        return all(map(_writable, options))
+    return isinstance(hint, type) and issubclass(hint, Family | int | float | str)
 
 
 def _write(value: Any) -> str:

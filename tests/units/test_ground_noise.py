@@ -131,6 +131,12 @@ def test_lesser_dtypes_are_the_float64_draw_rounded(dtype: torch.dtype) -> None:
     assert torch.equal(noise.normal((50, 9), seed=0, purpose="test", dtype=dtype), exact.to(dtype))
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_a_dtype_that_cannot_hold_a_normal_draw_is_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(InvalidArgument, match=rf"a floating dtype, got {dtype} .*x\.float\(\)"):
+        noise.normal((2, 3), seed=0, purpose="test", dtype=dtype)
+
+
 def test_logarithm_sine_and_cosine_are_those_of_torch() -> None:
     x = torch.cat([torch.linspace(2.0**-32, 1, 100001), torch.logspace(-9, 0, 10001)]).double()
     assert float((noise._log(x) - x.log()).abs().max()) < 1e-13

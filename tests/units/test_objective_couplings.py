@@ -483,6 +483,16 @@ def test_settings_out_of_range_are_refused(spec: str, words: str) -> None:
         Coupling.of(spec)
 
 
+def test_whole_numbers_have_no_normal_sources() -> None:
+    x = torch.arange(4)[:, None]
+    with pytest.raises(InvalidArgument, match=r"floating, .* got torch.int64 \(x.float\(\)\)"):
+        SemiDiscrete.fit(x, steps=1)
+    with pytest.raises(InvalidArgument, match="a floating dtype, got torch"):
+        SemiDiscrete(x, torch.zeros(4).double()).pairs(2)
+    with pytest.raises(InvalidArgument, match="a floating dtype, got torch"):
+        bias("independent", x, x[:, 0])
+
+
 def test_other_counts_out_of_range_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="steps >= 1, got 0"):
         SemiDiscrete.fit(torch.zeros(3, 2), steps=0)

@@ -18,7 +18,7 @@ from operator import index
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 
 _GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed integer: 2^64 / golden ratio
 _MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -78,6 +78,7 @@ def normal(
               purpose: a word, so that "start" and "churn" never share a draw.
               step: a whole number, for draws repeated in time; a range makes the draws of several at once.
               samples: who the rows are; (batch,); default 0, 1, 2 ...
+              dtype: a floating one.
     Returns:  (batch *data), for a range (steps batch *data); exact to 1e-12, up to 6.7 standard deviations.
     Example:
         >>> alone = normal((1, 3), seed=3, purpose="start", samples=[17])
@@ -86,6 +87,7 @@ def normal(
 
     Source:   Box & Muller (1958).
     """
+    require(dtype.is_floating_point, f"Normal draws have a floating dtype, got {dtype} (of whole numbers: x.float()).")
     count = math.prod(shape[1:])
     ids = _ids(shape, samples)
     ids = ids if device is None else ids.to(device)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import rows
 from obverse.nets.condition import Cond
@@ -70,8 +70,9 @@ class SemiDiscrete:
                   cond: a row for each sample, or None.
                   steps, batch: more make `imbalance` smaller; batch x steps of 1000 N is a start.
                   seed: of the sources.
-        Raises:   InvalidArgument for counts below 1; NonFinite for a NaN or an infinity in x.
+        Raises:   InvalidArgument for counts below 1 and whole numbers in x; NonFinite for a NaN or an infinity.
         """
+        require(x.is_floating_point(), f"semidiscrete: x is floating, as its sources are, got {x.dtype} (x.float()).")
         for name, value in (("steps", steps), ("batch", batch), ("samples in x", len(x))):
             if value < 1:
                 raise InvalidArgument(f"semidiscrete: {name} >= 1, got {value}.")

@@ -277,6 +277,13 @@ def test_samples_that_change_in_place_are_other_samples() -> None:
     assert torch.equal(again, Objective()(gaussian(Linear()), x, seed=0, samples=range(4, 8)).per_sample)
 
 
+@pytest.mark.parametrize(("name", "spec"), [("times", "logit-normal"), ("weighting", "v")])
+def test_what_is_drawn_ahead_is_not_changed_behind_its_back(name: str, spec: str) -> None:
+    how: dict[str, Any] = {name: spec}
+    with pytest.raises(AttributeError, match=name):
+        setattr(Objective(), name, getattr(Objective(**how), name))
+
+
 @pytest.mark.parametrize("x", [torch.ones(4, 3, dtype=d) for d in (torch.uint8, torch.int64, torch.bool)])
 @pytest.mark.parametrize("eps", [None, torch.full((4, 3), 0.5)])
 def test_data_that_cannot_hold_noise_is_refused(x: Tensor, eps: Tensor | None) -> None:

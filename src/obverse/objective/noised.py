@@ -12,6 +12,8 @@ from torch import Tensor
 from obverse.ground import noise
 from obverse.ground.numerics import Number, exact
 from obverse.ground.shapes import moved, rows
+from obverse.objective.times import TimeLaw
+from obverse.objective.weightings import Weighting
 from obverse.path import Level, Noise, Prediction, Schedule, gain
 
 _MOST = 32  # steps drawn at once: beyond, arithmetic costs more than calls
@@ -95,7 +97,7 @@ class Draws:
     Args:     times, weighting: the objective's. A time law with a memory is asked at its step and not before.
     """
 
-    def __init__(self, times: Any, weighting: Any) -> None:
+    def __init__(self, times: TimeLaw, weighting: Weighting) -> None:
         self.times, self.weighting = times, weighting
         self._kept: list[tuple[Asked, Tensor, range, list[Moment]]] = []  # newest last; parts of a step have their own
 

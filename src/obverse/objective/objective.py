@@ -86,8 +86,7 @@ class Objective:
         recall: float = 0.0,
         source: Source | None = None,
     ) -> None:
-        self.times = TimeLaw.of(times)
-        self.weighting = Weighting.of(weighting)
+        self.draws = Draws(TimeLaw.of(times), Weighting.of(weighting))
         self.coupling = Coupling.of(coupling)
         if not 0 <= drop <= 1:
             raise InvalidArgument(f"drop is a share in [0, 1], got {drop} (0.1 is usual for guidance).")
@@ -97,8 +96,17 @@ class Objective:
             raise InvalidArgument(f"recall is a share in [0, 1], got {recall} (0.5 is usual for self-conditioning).")
         self.recall = recall
         self.source = source
-        self.draws = Draws(self.times, self.weighting)
         self._known: list[tuple[Schedule, Prediction]] = []  # where its loss was looked into
+
+    @property
+    def times(self) -> TimeLaw:
+        """The time law; another one is another objective's, since some of its times are drawn ahead."""
+        return self.draws.times
+
+    @property
+    def weighting(self) -> Weighting:
+        """The weighting; another one is another objective's."""
+        return self.draws.weighting
 
     def prepare(self, net: nn.Module) -> nn.Module:
         """The network, with what the objective learns beside it: trained, averaged and saved with it; in place.

@@ -56,6 +56,27 @@ def one(make: Callable[..., torch.optim.Optimizer], **options: Any) -> Any:
     return chosen
 
 
+class Shampoo(torch.optim.Optimizer):
+    """Gupta et al. (2018), algorithm 1 and section 4: a square matrix for each dimension."""
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                turned, state = p.grad, self.state[p]
+                for i, n in enumerate(p.shape):
+                    flat = p.grad.movedim(i, 0).reshape(n, -1)
+                    found = state.setdefault(f"statistics-{i}", 1e-4 * torch.eye(n))
+                    found += flat @ flat.T
+                    values, vectors = torch.linalg.eigh(found)
+                    root = vectors * values.pow(-1 / (2 * p.ndim)) @ vectors.T
+                    turned = torch.tensordot(root, turned, ([1], [i])).movedim(0, i)
+                p -= group["lr"] * turned
+
+
 CHOICES = {
     "muon": muon,
     "sgd": one(torch.optim.SGD, momentum=0.9),
@@ -64,6 +85,7 @@ CHOICES = {
     "amsgrad": one(torch.optim.Adam, amsgrad=True),
     **{n: one(getattr(torch.optim, n)) for n in ("Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "ASGD", "Rprop")},
     "Adafactor": one(torch.optim.Adafactor),
+    "Shampoo": one(Shampoo),
 }
 
 

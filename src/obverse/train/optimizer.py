@@ -155,7 +155,5 @@ def _trained(net: nn.Module) -> list[nn.Parameter]:
 
 
 def _fits(value: Tensor, parameter: Tensor) -> bool:
-    """Whether a state can belong to a parameter: a number, one for each entry, or one for each row or column."""
-    if value.ndim == 0:
-        return True
-    return value.ndim == parameter.ndim and all(n in (1, m) for n, m in zip(value.shape, parameter.shape, strict=True))
+    """Whether a state can belong to a parameter: its sizes are of some of its dimensions, flattened or squared too."""
+    return all(parameter.numel() % max(n, 1) == 0 for n in value.shape)

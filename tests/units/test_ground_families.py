@@ -109,6 +109,8 @@ def test_a_spec_is_read_as_it_is_written(spec: str, member: Shape) -> None:
 
 def test_a_field_that_holds_a_member_takes_its_spec() -> None:
     assert Around(inner="circle:corners=5") == Around(inner=Circle(corners=5))  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="A shape is a name or a member, got int: 3"):
+        Around(inner=3)  # type: ignore[arg-type]
 
 
 def test_a_member_is_returned_as_it_is() -> None:

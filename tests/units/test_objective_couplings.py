@@ -32,6 +32,7 @@ from obverse.objective.couplings import (
     Partial,
     SemiDiscrete,
     Sinkhorn,
+    Squared,
     Unbalanced,
     Within,
     assignment,
@@ -346,6 +347,17 @@ def test_a_cost_of_ones_own_is_found_by_name_and_used() -> None:
         Coupling.of("exact-ot:cost=far-for-test")
     with pytest.raises(InvalidArgument, match=r"A cost is floating and \(2, 2\)"):
         ExactOT(FromFunction(lambda x, _: x)).pair(torch.zeros(2, 1), torch.zeros(2, 1))
+
+
+def test_a_function_is_a_cost_and_a_class_is_none() -> None:
+    x, eps = normal(20, 2), normal(20, 2, what="eps")
+    given: Any = torch.cdist
+    assert torch.equal(ExactOT(given).pair(x, eps), ExactOT(FromFunction(given)).pair(x, eps))
+    for wrong in (Squared, object()):
+        with pytest.raises(InvalidArgument, match="A cost is a name or a member, got"):
+            Cost.of(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="A cost is a name or a member, got"):
+        ExactOT(Squared)  # type: ignore[arg-type]
 
 
 def test_the_semidiscrete_cells_of_a_line_are_quantiles_of_the_normal() -> None:

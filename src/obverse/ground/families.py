@@ -40,12 +40,13 @@ class Family:
             raise InvalidArgument(f"Two members of {cls.family} are called {own!r}: {old} and {cls}.")
 
     def __post_init__(self) -> None:
-        """Fields that hold members may be given as specs."""
-        words = [f.name for f in _fields(self) if isinstance(getattr(self, f.name), str)]
-        hints = get_type_hints(type(self)) if words else {}
-        for word in words:
-            if isinstance(hints[word], type) and issubclass(hints[word], Family):
-                object.__setattr__(self, word, hints[word].of(getattr(self, word)))
+        """Fields that hold members may be given as specs, or as what else their family's `of` reads."""
+        others = [f for f in _fields(self) if not isinstance(getattr(self, f.name), Family)]
+        told = [f.name for f in others if isinstance(getattr(self, f.name), str) or isinstance(_default(f), Family)]
+        hints = get_type_hints(type(self)) if told else {}
+        for name in told:
+            if isinstance(hints[name], type) and issubclass(hints[name], Family):
+                object.__setattr__(self, name, hints[name].of(getattr(self, name)))
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)  # a dataclass brings its own

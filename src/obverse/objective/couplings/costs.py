@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,8 +24,20 @@ class Cost(Family, family="cost"):
     """The price of every pair of a batch.
 
     To add one, write `between`; a class in a module of one's own, with a name, is found in specs too:
-    `exact-ot:cost=mine`. A function will do for one run: `ExactOT(FromFunction(f))`.
+    `exact-ot:cost=mine`. A function will do for one run: `ExactOT(f)`.
+
+    Example:
+        >>> Cost.of(torch.cdist).name
+        'function'
     """
+
+    @classmethod
+    def of(cls, spec: str | Self | Callable[[Tensor, Tensor], Tensor]) -> Self:
+        """A member from its spec or from a function of (x, eps), or the member itself."""
+        if isinstance(spec, str | Cost | type) or not callable(spec):
+            return super().of(spec)  # type: ignore[arg-type]
+        made: Self = FromFunction(spec)  # type: ignore[assignment]
+        return made
 
     @abstractmethod
     def between(self, batch: Batch) -> Tensor:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from obverse.ground import noise
-from obverse.ground.errors import CheckpointError, InvalidArgument, NonFinite
-from obverse.train import optimizer, shards
+from obverse.ground.errors import CheckpointError, NonFinite
+from obverse.train import dropout, optimizer, shards
 from obverse.train.checkpoint import Checkpoint
-from obverse.train.ema import difference
 from obverse.train.health import Origin, origin
 from obverse.train.memory import blocks, recomputing
 from obverse.train.meter import Meter
@@ -22,6 +20,7 @@ from obverse.train.outcome import Outcome, exchanged
 from obverse.train.parts import in_parts
 from obverse.train.precision import Scaler, computing
 from obverse.train.protocols import Batch, Learns, Loss, Objective
+from obverse.train.refusals import check_net, check_start
 from obverse.train.settings import Training
 from obverse.train.snapshots import averages
 
@@ -54,7 +53,7 @@ class State:
         self.learner = objective if isinstance(objective, Learns) else None
         self.objective, self.settings, self.accelerator = objective, settings, accelerator
         self.given: nn.Module = getattr(net, "_orig_mod", net)  # a compiled net is saved under its own names
-        _check(self.given)
+        check_net(self.given)
         sharding = shards.Sharding.of(accelerator)
         self.sharded = sharding is not None
         if sharding is None:
@@ -69,8 +68,7 @@ class State:
         self.averages = averages(self.raw, settings)
         self.scaler = Scaler(accelerator.device, settings.precision)
         self.meter = Meter()
-        word = noise.bits(1, seed=settings.seed, purpose="dropout", samples=[accelerator.process_index])
-        self.dropout = int(word) >> 2  # a generator's seed has 64 bits, and the step is added
+        self.dropout = dropout.seed_of(settings.seed, accelerator.process_index)
         self.step = self.skipped = 0
 
     def advance(self, batch: Batch, heard: int) -> Outcome:
@@ -135,22 +133,10 @@ class State:
             self.meter.load(counters)
         except KeyError as error:
             raise CheckpointError(f"{start.path} has no {error}: it is not a checkpoint of a training.") from None
-        chosen = self.settings.optimizer
-        if (was := start.about.get("training", {}).get("optimizer", chosen)) != chosen:
-            raise CheckpointError(
-                f"{start.path} holds the state of optimizer {was!r} for a run that goes on, got {chosen!r}."
-            )
-        if missing := [name for name in self.averages if name not in start.tensors]:
-            raise CheckpointError(
-                f"{start.path} does not hold the average {missing[0]!r}: go on with the ema and ema_power it had."
-            )
-        averaged = {name: start.tensors[name] for name in self.averages}
-        for found in (net, *averaged.values()):
-            if apart := difference(self.raw.state_dict(), found):
-                raise CheckpointError(f"{start.path} is of another net: {apart}.")
+        check_start(start, self.settings, self.raw, self.averages)
         self.raw.load_state_dict({name: shards.split(net[name], own) for name, own in self.raw.state_dict().items()})
         for name, average in self.averages.items():
-            average.load(averaged[name], count)
+            average.load(start.tensors[name], count)
         optimizer.restore(self.optimizers, self.raw, moments)
         self.scaler.load(counters)
         if self.learner is not None:
@@ -192,24 +178,11 @@ class State:
         for average in self.averages.values():
             average.update(self.raw)
 
+    def _seeded(self) -> AbstractContextManager[None]:
+        return dropout.seeded(self.dropout + self.step, self.accelerator.device)
+
     def _whole(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         return shards.gathered(values, self.accelerator.is_main_process) if self.sharded else values
-
-    @contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """Dropout, should the net have any, is a function of the step too; the caller's generators are left alone."""
-        key = self.dropout + self.step
-        generators = [torch.default_generator]
-        if self.accelerator.device.type == "cuda":
-            generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
-        before = [generator.get_state() for generator in generators]
-        try:
-            for generator in generators:
-                generator.manual_seed(key)
-            yield
-        finally:
-            for generator, state in zip(generators, before, strict=True):
-                generator.set_state(state)
 
     def _culprit(self, batch: Batch, losses: list[Loss], outcome: Outcome) -> str:
         """In words: the first sample that is not finite and where in the net, or else the first gradient."""
@@ -236,14 +209,3 @@ class State:
                 self.objective(self.given, part, self.step)
 
         return origin(self.given, forward, len(part.x))
-
-
-def _check(net: nn.Module) -> None:
-    """Refuse a net that cannot be trained, or not be saved."""
-    if not any(parameter.requires_grad for parameter in net.parameters()):
-        raise InvalidArgument(f"{type(net).__name__} has no parameter to train (one with requires_grad=True).")
-    for name, value in net.state_dict().items():
-        if not isinstance(value, Tensor):
-            raise InvalidArgument(
-                f"{name!r} of this net is of type {type(value).__name__}, and checkpoints hold tensors only."
-            )

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -190,6 +190,16 @@ def test_a_net_with_nothing_to_train_is_refused() -> None:
     for net in (nn.Identity(), nn.Linear(3, 3).requires_grad_(False)):
         with pytest.raises(InvalidArgument, match="has no parameter to train"):
             train(net, denoise, batches, QUICK)
+
+
+def test_a_loss_that_teaches_nothing_is_refused() -> None:
+    def tensor(net: nn.Module, batch: Batch, step: int) -> Any:
+        return denoise(net, batch, step).mean
+
+    detached = torch.no_grad()(denoise)
+    for loss, words in ((tensor, r"mean \(\), per_sample and logsnr .*, got a Tensor"), (detached, "has no gradient")):
+        with pytest.raises(InvalidArgument, match=words):
+            next(train(toy(), loss, batches, QUICK))
 
 
 class Noting(nn.Linear):

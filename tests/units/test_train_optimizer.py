@@ -103,6 +103,16 @@ def test_a_run_resumes_to_the_last_bit_with_any_optimiser(tmp_path: Path, name: 
     assert not all(torch.equal(p, q) for p, q in zip(net.parameters(), toy().parameters(), strict=True))
 
 
+def test_an_optimiser_alone_need_not_be_in_a_list() -> None:
+    def sgd(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
+        return torch.optim.SGD(net.parameters(), settings.lr)
+
+    alone, listed = toy(), toy()
+    for net, made in ((alone, sgd), (listed, one(torch.optim.SGD))):
+        next(train(net, loss, batches, SETTINGS, optimizers=made))
+    assert all(torch.equal(p, q) for p, q in zip(alone.parameters(), listed.parameters(), strict=True))
+
+
 def test_an_optimiser_whose_state_is_no_tensor_is_refused() -> None:
     net = toy()
     lbfgs = torch.optim.LBFGS(net.parameters())

@@ -15,7 +15,7 @@ from obverse.train import checkpoint, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import Average
 from obverse.train.interrupt import Listening, Stopped
-from obverse.train.optimizer import Optimizers, optimizers
+from obverse.train.optimizer import Choose, optimizers
 from obverse.train.outcome import Outcome
 from obverse.train.protocols import Loss, Objective
 from obverse.train.run import TIMING, Run
@@ -72,7 +72,7 @@ def train(
     start: Checkpoint | None = None,
     accelerator: Accelerator | None = None,
     floor: Callable[[Any, int], Loss] | None = None,
-    optimizers: Callable[[nn.Module, Training], Optimizers] = optimizers,
+    optimizers: Choose = optimizers,
 ) -> Iterator[Progress]:
     """Train, one optimiser step at each `next`.
 
@@ -91,8 +91,8 @@ def train(
               accelerator: devices and processes; Accelerate's own choice unless given.
               floor: (batch, step) -> the loss of the exact model on the same draws, where it is known; in metrics as
                   floor_by_logsnr.
-              optimizers: (net, settings) -> torch optimisers that share the parameters out; default what settings name.
-                  The rate of every step is settings'.
+              optimizers: (net, settings) -> a torch optimiser, or several that share the parameters out; default what
+                  settings name. The rate of every step is settings'.
     Returns:  an iterator over the steps that are left.
     Raises:   NonFinite when a step would not be; the net is as it was before. Stopped when asked to by SIGINT, SIGTERM
               or SIGHUP, after saving. CheckpointError when saving fails. InvalidArgument for what does not fit.

@@ -13,6 +13,7 @@ from obverse.train import shards
 from obverse.train.settings import Training
 
 Optimizers = Sequence[torch.optim.Optimizer]
+Choose = Callable[[nn.Module, Training], Optimizers | torch.optim.Optimizer]
 
 
 def optimizers(net: nn.Module, settings: Training) -> Optimizers:

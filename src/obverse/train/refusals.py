@@ -1,4 +1,4 @@
-"""What cannot be trained or gone on from, said before it does harm."""
+"""What cannot be trained, learnt from or gone on from, said before it does harm."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import difference
+from obverse.train.protocols import Loss
 from obverse.train.settings import Training
 
 
@@ -21,6 +22,21 @@ def check_net(net: nn.Module) -> None:
             raise InvalidArgument(
                 f"{name!r} of this net is of type {type(value).__name__}, and checkpoints hold tensors only."
             )
+
+
+def check_loss(loss: Loss) -> None:
+    """Refuse what an objective returns where nothing can be learnt from it."""
+    mean = getattr(loss, "mean", None)
+    if not isinstance(mean, Tensor):
+        raise InvalidArgument(
+            f"loss returns an object with mean (), per_sample and logsnr (batch), got a {type(loss).__name__} "
+            "(SimpleNamespace(mean=each.mean(), per_sample=each, logsnr=...))."
+        )
+    if not mean.requires_grad:
+        raise InvalidArgument(
+            "loss.mean has no gradient: no parameter of the net went into it (was it detached, under no_grad, or of "
+            "another net?)."
+        )
 
 
 def check_start(start: Checkpoint, settings: Training, net: nn.Module, averages: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ from obverse.train.outcome import Outcome, exchanged
 from obverse.train.parts import in_parts
 from obverse.train.precision import Scaler, computing
 from obverse.train.protocols import Batch, Learns, Loss, Objective
-from obverse.train.refusals import check_net, check_start
+from obverse.train.refusals import check_loss, check_net, check_start
 from obverse.train.settings import Training
 from obverse.train.snapshots import averages
 
@@ -36,7 +36,8 @@ class State:
               objective: (net, batch, step) -> Loss, a function of its arguments alone.
               settings: the numbers.
               accelerator: devices and processes.
-              optimizers: (net, settings) -> optimisers that share its parameters out; default what settings name.
+              optimizers: (net, settings) -> an optimiser, or several that share its parameters out; default what
+                  settings name.
               floor: (batch, step) -> the Loss that the exact model would have on the same draws, where it is known.
     """
 
@@ -46,7 +47,7 @@ class State:
         objective: Objective,
         settings: Training,
         accelerator: Accelerator,
-        optimizers: Callable[[nn.Module, Training], optimizer.Optimizers] = optimizer.optimizers,
+        optimizers: optimizer.Choose = optimizer.optimizers,
         floor: Callable[[Any, int], Loss] | None = None,
     ) -> None:
         self.floor = floor
@@ -64,7 +65,8 @@ class State:
             self.raw = self.net = sharding.shards(self.given, accelerator.device)
         self.blocks = blocks(self.raw) if settings.recompute else []
         self.parameters = list(self.raw.parameters())
-        self.optimizers = optimizers(self.raw, settings)
+        made = optimizers(self.raw, settings)
+        self.optimizers = [made] if isinstance(made, torch.optim.Optimizer) else made
         self.averages = averages(self.raw, settings)
         self.scaler = Scaler(accelerator.device, settings.precision)
         self.meter = Meter()
@@ -159,6 +161,7 @@ class State:
                 with apart:
                     with computing(self.net, self.settings.precision, self.accelerator.device):
                         losses.append(self.objective(self.net, part, self.step))
+                    check_loss(losses[-1])
                     mean = losses[-1].mean if len(parts) == 1 else losses[-1].mean / len(parts)
                     torch.autograd.backward(self.scaler.inner.scale(mean))
                 if i == 0 and len(parts) > 1:

@@ -102,6 +102,13 @@ def test_the_floor_is_the_least_loss_on_unit_normal_data(recipe: str, truth: flo
     assert Effective.read(recipe).floor == pytest.approx(truth, rel=1e-8)
 
 
+def test_what_is_learnt_is_compared_as_it_starts() -> None:
+    learns, flow, edm = map(Effective.read, ("weighting=learned", "flow-matching", "edm"))
+    for one, other in ((learns, flow), (flow, learns), (learns, edm)):
+        assert "(at the start: 'learned' comes to weigh" in compare(one, other).words
+    assert "start" not in compare(flow, edm).words
+
+
 @pytest.mark.parametrize("recipe", ["flow-matching", "v-cosine", "edm", "sd3", "sd3-mode", "min-snr", "sigmoid"])
 def test_an_objective_measures_the_floor_that_is_predicted(recipe: str) -> None:
     known = Effective.read(recipe)

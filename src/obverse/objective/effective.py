@@ -148,7 +148,8 @@ class Comparison(NamedTuple):
 
     same: whether one weight is a constant times the other. constant: first over second, by their floors.
     elsewhere: share of the loss on standard normal data that would have to move. at: the log-SNR where most of it is.
-    ratio: first over second there, scaled.
+    ratio: first over second there, scaled. learns: a weighting of theirs that is learnt, so that all this is true at
+    the start only; "" for none.
     """
 
     same: bool
@@ -156,17 +157,19 @@ class Comparison(NamedTuple):
     elsewhere: float
     at: float
     ratio: float
+    learns: str = ""
 
     @property
     def words(self) -> str:
         """What was found, in a sentence."""
+        start = f" (at the start: {self.learns!r} comes to weigh by what it learns)" if self.learns else ""
         if self.same:
-            return f"the same objective: the first is {_read(self.constant)} times the second at every log-SNR"
+            return f"the same objective: the first is {_read(self.constant)} times the second at every log-SNR{start}"
         most, which = max((self.ratio, "first"), (divide(1.0, self.ratio), "second"))
         much = f"{most:.3g} times as much" if math.isfinite(most) else "and the other does not"
         return (
             f"different objectives: {100 * self.elsewhere:.1f} % of the weight lies elsewhere; they part most at "
-            f"log-SNR {self.at:.3g}, where the {which} weighs errors {much}"
+            f"log-SNR {self.at:.3g}, where the {which} weighs errors {much}{start}"
         )
 
 
@@ -187,9 +190,9 @@ def compare(first: Effective, second: Effective) -> Comparison:
     gap = (one - other) * logsnr.sigmoid()
     at = int(gap.abs().argmax())
     elsewhere = float(torch.trapezoid(gap.abs(), logsnr)) / 2
-    return Comparison(
-        bool(off < 1e-6), first.floor / second.floor, elsewhere, float(logsnr[at]), float(one[at] / other[at])
-    )
+    constant, ratio = first.floor / second.floor, float(one[at] / other[at])
+    learns = next((recipe.weighs.label for recipe in (first, second) if recipe.weighs.beside() is not None), "")
+    return Comparison(bool(off < 1e-6), constant, elsewhere, float(logsnr[at]), ratio, learns)
 
 
 def advice(recipe: Effective, bridge: float = 0.0) -> str:

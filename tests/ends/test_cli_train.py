@@ -206,7 +206,7 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_what_is_no_run_is_not_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "'gone' holds no run" in refused(["train", "--resume", "--out", "gone"], capsys)
+    assert "'gone' holds no run to go on with: no config" in refused(["train", "--resume", "--out", "gone"], capsys)
     assert not Path("gone").exists()
     assert "--resume goes on with the run in --out" in refused(["train", "digits", "--resume"], capsys)
     Path("run").mkdir()

@@ -43,7 +43,7 @@ def test_resuming_what_was_never_begun_begins_it(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_never_begun(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     for resume in (False, True):
-        with pytest.raises(InvalidArgument, match="not empty"):
+        with pytest.raises(InvalidArgument, match=r"not empty and, without config\.json, no run"):
             Run.create(tmp_path, {}, resume=resume)
     with pytest.raises(DataError, match="not a run folder"):
         Run.open(tmp_path)

@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
         if options.resume and options.out is None:
             raise InvalidArgument("--resume goes on with the run in --out, and no folder is named (--out runs/NAME).")
         if not options.data:
-            raise InvalidArgument(f"'{options.out}' holds no run to go on with (name DATA to begin one there).")
+            raise InvalidArgument(f"'{options.out}' holds no run to go on with: no config.json (name DATA to begin).")
         if together and options.processes not in (1, together):
             raise InvalidArgument(
                 f"--processes {options.processes} in one of {together} processes that a launcher has started (leave it "

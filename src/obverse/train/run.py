@@ -71,6 +71,8 @@ class Run:
         if folder.exists() and not folder.is_dir():
             raise InvalidArgument(f"{folder} is not a folder (choose another name).")
         if folder.exists() and any(not name.startswith(".") for name in os.listdir(folder)):
+            if not (folder / _CONFIG).exists():
+                raise InvalidArgument(f"{folder} is not empty and, without {_CONFIG}, no run (choose another folder).")
             raise InvalidArgument(f"{folder} is not empty (resume the run in it, or choose another folder).")
         with files.refusals(f"{folder} could not be begun"):
             files.folder(folder)

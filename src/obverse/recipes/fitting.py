@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -117,8 +117,10 @@ def _claimed(
 ) -> Run:
     """The run folder of all processes, made or opened and locked by the first of them until the stack is closed."""
     config: dict[str, Any] = {"obverse": __version__, "recipe": recipe.to_json(), "data": facts.to_json()}
-    if resume and (begun := _begun(folder)) and (recipe, facts) == (begun.recipe, begun.facts):
-        config = dict(begun.config)  # in the words of the version that began it
+    with suppress(ObverseError, KeyError):  # no run of a recipe: `create` says so, or begins one
+        run = Run.open(folder)
+        if resume and (recipe, facts) == (Recipe.of_run(run), build.Facts.from_json(run.config["data"])):
+            config = dict(run.config)  # in the words of the version that began it
     with group.main_process_first():
         run = Run.create(folder, config, resume=resume or not group.is_main_process)
         if group.is_main_process:
@@ -126,21 +128,6 @@ def _claimed(
             if Run.open(run.folder).config != run.config:
                 raise InvalidArgument(f"{folder} was begun by another process just now (choose another folder).")
     return run
-
-
-class _Begun(NamedTuple):
-    config: Mapping[str, Any]
-    recipe: Recipe
-    facts: build.Facts
-
-
-def _begun(folder: Path) -> _Begun | None:
-    """What a folder's run was asked for, as this version reads it; None for no run of a recipe."""
-    try:
-        config = Run.open(folder).config
-        return _Begun(config, Recipe.from_json(config["recipe"]), build.Facts.from_json(config["data"]))
-    except (ObverseError, KeyError):
-        return None
 
 
 def fingerprint(data: Dataset) -> str:

@@ -188,14 +188,14 @@ def difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def inexact(value: Tensor) -> bool:
+def _inexact(value: Tensor) -> bool:
     """Whether a tensor holds what can be averaged: real or complex numbers, not whole ones."""
     return value.is_floating_point() or value.is_complex()
 
 
 def _trained(value: Tensor) -> bool:
-    return isinstance(value, nn.Parameter) and inexact(value)
+    return isinstance(value, nn.Parameter) and _inexact(value)
 
 
 def _dtype(value: Tensor) -> torch.dtype:
-    return torch.promote_types(value.dtype, torch.float32) if inexact(value) else value.dtype
+    return torch.promote_types(value.dtype, torch.float32) if _inexact(value) else value.dtype

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.train import checkpoint, shards
 from obverse.train.checkpoint import Checkpoint
-from obverse.train.ema import EMA, Average, PowerEMA, gamma_of, inexact
+from obverse.train.ema import EMA, Average, PowerEMA, gamma_of
 from obverse.train.manifest import MANIFEST, Manifest
 from obverse.train.run import Run
 from obverse.train.settings import Training
@@ -137,11 +137,8 @@ def posthoc(run: Run, sigma_rel: float, at: int | None = None) -> dict[str, Tens
             stacklevel=2,
         )
     mixed = _mixed(zip(sources, shares, strict=True))
-    last = checkpoint.load(found[at])
-    name, said = next(iter(last.about.items()))
-    return {
-        key: value if key in said["copied"] else mixed[key].to(value.dtype) for key, value in last.tensors[name].items()
-    }
+    last = next(iter(checkpoint.load(found[at]).tensors.values()))
+    return {key: mixed[key].to(value.dtype) if key in mixed else value for key, value in last.items()}
 
 
 def weights(run: Run, start: Checkpoint, which: str | None = None) -> dict[str, Tensor]:
@@ -172,14 +169,14 @@ def weights(run: Run, start: Checkpoint, which: str | None = None) -> dict[str, 
 
 @torch.no_grad()
 def _mixed(parts: Iterable[tuple[tuple[Path, str, Profile], float]]) -> dict[str, Tensor]:
-    """The sum of averages times their shares, in float64, one snapshot in memory at a time."""
+    """The sum of averages times their shares, in float64, one snapshot in memory at a time; no buffers."""
     total: dict[str, Tensor] = {}
     held: tuple[Path, Checkpoint] | None = None
     for (path, name, _), share in parts:
         if held is None or held[0] != path:
             held = path, checkpoint.load(path)
         for key, value in held[1].tensors[name].items():
-            if inexact(value):
+            if key not in held[1].about[name]["copied"]:
                 wide = value.to(torch.promote_types(value.dtype, torch.float64))
                 total[key] = total.get(key, torch.zeros_like(wide)) + share * wide
     return total

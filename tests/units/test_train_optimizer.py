@@ -77,6 +77,22 @@ class Shampoo(torch.optim.Optimizer):
                 p -= group["lr"] * turned
 
 
+class Wide(torch.optim.Optimizer):
+    """Momentum that is kept in float64, and shrinks by a number and a count."""
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                state["sum"] = state.get("sum", torch.zeros_like(p, dtype=torch.float64)) * 0.9 + p.grad.double()
+                state["share"], state["count"] = state.get("share", 1 / 3) * 0.99, state.get("count", 0) + 1
+                p -= group["lr"] * float(state["share"]) / int(state["count"]) * state["sum"]
+
+
 CHOICES = {
     "muon": muon,
     "sgd": one(torch.optim.SGD, momentum=0.9),
@@ -86,6 +102,7 @@ CHOICES = {
     **{n: one(getattr(torch.optim, n)) for n in ("Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "ASGD", "Rprop")},
     "Adafactor": one(torch.optim.Adafactor),
     "Shampoo": one(Shampoo),
+    "Wide": one(Wide),
 }
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.ground.numerics import exact
 from obverse.train import shards
 from obverse.train.settings import Training
 
@@ -89,7 +90,7 @@ def state(chosen: Optimizers, net: nn.Module) -> dict[str, Tensor]:
                         f"{type(optimizer).__name__} keeps a {type(value).__name__} ({key!r}), which no checkpoint "
                         f"holds."
                     )
-                found[f"{key}.{name}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+                found[f"{key}.{name}"] = exact(value) if isinstance(value, float) else torch.as_tensor(value)
     return found
 
 
@@ -114,7 +115,10 @@ def restore(chosen: Optimizers, net: nn.Module, tensors: Mapping[str, Tensor]) -
         order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
         packed = optimizer.state_dict()
         packed["state"] = {i: by_name[name] for i, name in enumerate(order) if name in by_name}
-        optimizer.load_state_dict(packed)
+        optimizer.load_state_dict(packed)  # takes each where it is wanted, but rounds it to its parameter's dtype
+        for name in order:
+            kept = optimizer.state[parameters[name]] if name in by_name else {}
+            kept.update({kind: by_name[name][kind].to(value.device) for kind, value in kept.items()})
 
 
 def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:

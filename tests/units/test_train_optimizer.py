@@ -93,6 +93,20 @@ class Wide(torch.optim.Optimizer):
                 p -= group["lr"] * float(state["share"]) / int(state["count"]) * state["sum"]
 
 
+class Counting(torch.optim.SGD):
+    """Steps that shrink by numbers in its groups, as schedule-free and Prodigy keep them."""
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__([{"params": [p]} for p in parameters], lr)
+        self.param_groups[0]["k"] = 0
+
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            group["k"], group["share"] = group.get("k", 0) + 1, group.get("share", 1.0) / 1.1
+            group["lr"] *= group["share"] / group["k"]
+        super().step()
+
+
 CHOICES = {
     "muon": muon,
     "sgd": one(torch.optim.SGD, momentum=0.9),
@@ -103,6 +117,7 @@ CHOICES = {
     "Adafactor": one(torch.optim.Adafactor),
     "Shampoo": one(Shampoo),
     "Wide": one(Wide),
+    "Counting": one(Counting),
 }
 
 

@@ -74,12 +74,15 @@ _NAMED: dict[str, Callable[[nn.Module, Training], Optimizers]] = {
 }
 
 
-def state(chosen: Optimizers, net: nn.Module) -> dict[str, Tensor]:
-    """The state as tensors named after parameters, such as "exp_avg.block.0.weight".
+def state(chosen: Optimizers, net: nn.Module, begun: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+    """The state as tensors named after parameters, such as "exp_avg.block.0.weight", or after groups.
 
+    Args:     begun: `numbers` as the optimisers were made; those that have changed are state too, as schedule-free and
+                  Prodigy have it.
     Raises:   CheckpointError for an optimiser that keeps what is neither a tensor nor a number, such as LBFGS.
     """
-    found: dict[str, Tensor] = {}
+    before = numbers(chosen) if begun is None else begun
+    found = {name: _tensor(value) for name, value in numbers(chosen).items() if before.get(name) != value}
     for optimizer in chosen:
         for name, parameter in net.named_parameters():
             for key, value in optimizer.state.get(parameter, {}).items():
@@ -90,8 +93,18 @@ def state(chosen: Optimizers, net: nn.Module) -> dict[str, Tensor]:
                         f"{type(optimizer).__name__} keeps a {type(value).__name__} ({key!r}), which no checkpoint "
                         f"holds."
                     )
-                found[f"{key}.{name}"] = exact(value) if isinstance(value, float) else torch.as_tensor(value)
+                found[f"{key}.{name}"] = value if isinstance(value, Tensor) else _tensor(value)
     return found
+
+
+def numbers(chosen: Optimizers) -> dict[str, float]:
+    """What the groups of optimisers say beside their parameters and the rate, such as "weight_decay.group 0.1"."""
+    return {
+        f"{key}.{name}": value
+        for name, group in _groups(chosen).items()
+        for key, value in group.items()
+        if key != "lr" and isinstance(value, int | float)
+    }
 
 
 def restore(chosen: Optimizers, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -99,10 +112,13 @@ def restore(chosen: Optimizers, net: nn.Module, tensors: Mapping[str, Tensor]) -
 
     Raises:   CheckpointError when a name or a shape is another net's, or another optimiser's.
     """
-    parameters = dict(net.named_parameters())
+    parameters, groups = dict(net.named_parameters()), _groups(chosen)
     by_name: dict[str, dict[str, Any]] = {}
     for key, value in sorted(tensors.items()):  # a file is read in any order, and processes share out in one
         kind, _, name = key.partition(".")
+        if name in groups:
+            groups[name][kind] = value.item()
+            continue
         if name not in parameters or not _fits(value, parameters[name]):
             raise CheckpointError(
                 f"The optimizer's {key!r} of shape {tuple(value.shape)} fits no parameter of this net."
@@ -148,6 +164,14 @@ def first_non_finite(net: nn.Module) -> str | None:
     if grads and hasattr(grads[0], "device_mesh"):
         bad = shards.anywhere(bad, grads[0].device)
     return next((name for name, found in zip(named, bad, strict=True) if found), None)
+
+
+def _tensor(value: float) -> Tensor:
+    return exact(value) if isinstance(value, float) else torch.tensor(value)
+
+
+def _groups(chosen: Optimizers) -> dict[str, dict[str, Any]]:
+    return {f"group {i}.{j}": group for i, each in enumerate(chosen) for j, group in enumerate(each.param_groups)}
 
 
 def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:

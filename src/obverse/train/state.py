@@ -67,6 +67,7 @@ class State:
         self.parameters = list(self.raw.parameters())
         made = optimizers(self.raw, settings)
         self.optimizers = [made] if isinstance(made, torch.optim.Optimizer) else made
+        self.begun = optimizer.numbers(self.optimizers)
         self.averages = averages(self.raw, settings)
         self.scaler = Scaler(accelerator.device, settings.precision)
         self.meter = Meter()
@@ -119,7 +120,7 @@ class State:
         return {
             "net": self.given.state_dict(),
             **{name: self._whole(average.weights) for name, average in self.averages.items()},
-            "optimizer": self._whole(optimizer.state(self.optimizers, self.raw)),
+            "optimizer": self._whole(optimizer.state(self.optimizers, self.raw, self.begun)),
             **({"objective": learnt} if learnt else {}),
             "counters": {**counts, **self.meter.state(), **self.scaler.state()},
         }

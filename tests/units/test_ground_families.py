@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ import torch
 from obverse.ground import extras, noise
 from obverse.ground.errors import InvalidArgument, MissingExtra, ObverseError, UnknownName
 from obverse.ground.families import Family
-from obverse.ground.shapes import against, mean_of_rows, rows, stack
+from obverse.ground.shapes import against, check_rows, mean_of_rows, moved, rows, stack
+from obverse.nets import drop
 
 
 class Shape(Family, family="shape"):
@@ -230,9 +232,47 @@ def test_conditions_of_any_structure_are_cut_and_stacked() -> None:
     assert rows(None, torch.tensor([0])) is None and stack(None, None) is None
 
 
-def test_conditions_of_another_kind_are_refused() -> None:
+@pytest.mark.parametrize(
+    "walk",
+    [
+        lambda cond: rows(cond, torch.tensor([0])),
+        lambda cond: moved(cond, torch.device("cpu")),
+        lambda cond: check_rows(cond, 2),
+        lambda cond: stack(cond, cond),
+        lambda cond: drop(cond, torch.tensor([True, False])),
+    ],
+    ids=["rows", "moved", "check_rows", "stack", "drop"],
+)
+@pytest.mark.parametrize("where", ["alone", "in a dict", "in a tuple"])
+def test_conditions_of_another_kind_are_refused(walk: Callable[[Any], object], where: str) -> None:
+    cond = {"alone": [1, 2], "in a dict": {"label": [1, 2]}, "in a tuple": (torch.zeros(2), [1, 2])}[where]
     with pytest.raises(InvalidArgument, match=r"cond is a tensor, a dict or a tuple of tensors, or None; got list"):
-        rows([1, 2], torch.tensor([0]))
+        walk(cond)
+
+
+def test_conditions_are_looked_at_and_hidden_whatever_their_depth() -> None:
+    cond = {"pair": (torch.arange(2), {"vector": torch.ones(2, 3), "none": None})}
+    label, rest = drop(cond, torch.tensor([False, True]))["pair"]
+    assert label.tolist() == [0, -1] and rest["vector"].isnan().any(1).tolist() == [False, True]
+    assert rest["none"] is None
+    check_rows(cond, 2)
+    with pytest.raises(InvalidArgument, match=r"cond has one row for each sample: expected 3, got \(2,\)"):
+        check_rows(cond, 3)
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (torch.zeros(2), r"\['label'\] and a tensor"),
+        ({"text": torch.zeros(2)}, r"\['label'\] and \['text'\]"),
+        ((torch.zeros(2),), r"\['label'\] and 1 parts"),
+        ({"label": None}, "a tensor and None"),
+        (None, r"\['label'\] and None"),
+    ],
+)
+def test_conditions_of_two_structures_are_not_stacked(second: Any, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        stack({"label": torch.zeros(2)}, second)
 
 
 def test_a_missing_package_comes_with_the_line_that_adds_it() -> None:

@@ -101,6 +101,9 @@ def test_hidden_conditions_keep_their_structure() -> None:
     got = handed(cond)
     assert got["label"].tolist() == [3, 4, -1, -1]
     assert torch.equal(got["vector"][:2], cond["vector"]) and bool(got["vector"][2:].isnan().all())
+    label, vector = handed(tuple(cond.values()))
+    assert torch.equal(label, got["label"]) and torch.equal(vector[:2], cond["vector"])
+    assert bool(vector[2:].isnan().all())
 
 
 def test_tuples_of_conditions_are_guided_with_their_own_null() -> None:
@@ -146,9 +149,9 @@ def test_a_scale_is_a_finite_number(scale: float) -> None:
         Guided(Classes(Linear()), scale)
 
 
-@pytest.mark.parametrize("cond", [[0, 1], "cat", (torch.tensor([3, 4]),)], ids=["list", "str", "tuple"])
+@pytest.mark.parametrize("cond", [[0, 1], "cat", 2, (torch.tensor([3, 4]), [0, 1])])
 def test_conditions_of_another_kind_are_refused(cond: Any) -> None:
-    with pytest.raises(InvalidArgument, match="cond is a tensor, a dict of tensors or None where it is hidden"):
+    with pytest.raises(InvalidArgument, match="cond is a tensor, a dict or a tuple of tensors, or None"):
         handed(cond)
 
 

@@ -147,6 +147,11 @@ def test_states_and_times_of_another_shape_are_refused(x_t: Tensor, t: Tensor) -
         lambda: Conditions(classes=-1),
         lambda: drop(torch.zeros(2, 3), torch.ones(2)),
         lambda: drop(torch.zeros(2, 3), torch.ones(3) > 0),
+        lambda: Architecture.of("mlp").build((2,), Conditions(vector=3))(
+            torch.zeros(2, 2),
+            torch.zeros(2),
+            (torch.zeros(2, 3),),  # no names
+        ),
     ],
 )
 def test_what_cannot_be_built_is_refused(build: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -38,42 +38,64 @@ def mean_of_rows(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1) if values.ndim > 1 else values
 
 
-def rows(cond: Any, index: Any) -> Any:
-    """The asked rows of a condition: a tensor, a mapping or a tuple of tensors, or None."""
+def mapped(f: Callable[..., Tensor], cond: Any, *others: Any) -> Any:
+    """A condition with something done to each of its tensors; or several of one structure, part by part.
+
+    A condition is a tensor, a dict or a tuple of conditions, or None, which stays None: everywhere, and nothing else.
+
+    Args:     f: called with a tensor of each.
+              cond, others: conditions of one structure.
+    Raises:   InvalidArgument for what is no condition, or for structures that are not the same.
+    Example:
+        >>> mapped(torch.neg, {"label": torch.tensor([1, 2]), "text": None})
+        {'label': tensor([-1, -2]), 'text': None}
+    """
+    for other in others:
+        if _parts(other) != _parts(cond):
+            one, two = _parts(cond), _parts(other)
+            raise InvalidArgument(f"Two conditions of one structure: {one} and {two} are not the same.")
     if cond is None:
         return None
     if isinstance(cond, Tensor):
-        return cond[index]
+        return f(cond, *others)
     if isinstance(cond, Mapping):
-        return {key: rows(value, index) for key, value in cond.items()}
+        return {key: mapped(f, value, *(other[key] for other in others)) for key, value in cond.items()}
     if isinstance(cond, tuple):
-        return tuple(rows(value, index) for value in cond)
-    raise InvalidArgument(f"cond is a tensor, a dict or a tuple of tensors, or None; got {type(cond).__name__}.")
+        return tuple(mapped(f, *parts) for parts in zip(cond, *others, strict=True))
+    raise InvalidArgument(
+        f"cond is a tensor, a dict or a tuple of tensors, or None; got {type(cond).__name__} (torch.as_tensor)."
+    )
+
+
+def _parts(cond: Any) -> Any:
+    """The outermost structure of a condition."""
+    if isinstance(cond, Mapping):
+        return sorted(map(str, cond))
+    kind = "a tensor" if isinstance(cond, Tensor) else str(None) if cond is None else type(cond).__name__
+    return f"{len(cond)} parts" if isinstance(cond, tuple) else kind
+
+
+def rows(cond: Any, index: Any) -> Any:
+    """The asked rows of a condition; an index is on its device, or on the CPU."""
+    return mapped(lambda part: part[index], cond)
 
 
 def moved(cond: Any, device: torch.device) -> Any:
     """The same condition on another device."""
-    if isinstance(cond, Mapping):
-        return {key: moved(value, device) for key, value in cond.items()}
-    if isinstance(cond, tuple):
-        return tuple(moved(value, device) for value in cond)
-    return cond.to(device) if isinstance(cond, Tensor) else cond
+    return mapped(lambda part: part.to(device), cond)
 
 
 def check_rows(cond: Any, count: int, what: str = "cond has one row for each sample") -> None:
     """Refuse a condition that has not one row for each sample."""
-    parts = cond.values() if isinstance(cond, Mapping) else cond if isinstance(cond, tuple) else (cond,)
-    for part in parts:
-        if isinstance(part, Tensor) and part.shape[:1] != (count,):
+
+    def check(part: Tensor) -> Tensor:
+        if part.shape[:1] != (count,):
             raise InvalidArgument(f"{what}: expected {count}, got {tuple(part.shape)}.")
+        return part
+
+    mapped(check, cond)
 
 
 def stack(first: Any, second: Any) -> Any:
     """Two conditions of one structure, one below the other."""
-    if isinstance(first, Mapping):
-        if first.keys() != second.keys():
-            raise InvalidArgument(f"Two conditions of one structure: {[*first]} and {[*second]} are not the same.")
-        return {key: stack(value, second[key]) for key, value in first.items()}
-    if isinstance(first, tuple):
-        return tuple(stack(a, b) for a, b in zip(first, second, strict=True))
-    return None if first is None else torch.cat([first, second])
+    return mapped(lambda a, b: torch.cat([a, b]), first, second)

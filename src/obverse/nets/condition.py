@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from obverse.ground.errors import InvalidArgument
-from obverse.ground.shapes import against
+from obverse.ground.shapes import against, mapped
 from obverse.nets.waves import TIME_OCTAVES, positions, waves
 
 Cond: TypeAlias = Tensor | Mapping[str, Tensor] | None
@@ -50,10 +50,10 @@ class Conditions:
 UNCONDITIONAL = Conditions()
 
 
-def drop(cond: Cond, mask: Tensor) -> Cond:
+def drop(cond: Any, mask: Tensor) -> Any:
     """The same condition, not given in some rows: labels become -1, vectors and tokens NaN.
 
-    Args:     cond: labels (batch), vectors (batch, d), tokens (batch, n, d), a dict of these, or None.
+    Args:     cond: labels (batch), vectors (batch, d), tokens (batch, n, d), a dict or a tuple of these, or None.
               mask: True where the condition is taken away; bool, (batch).
     Returns:  what cond was, of the same structure and shapes; None stays None.
     Raises:   InvalidArgument when mask is not boolean or names another number of rows.
@@ -65,19 +65,9 @@ def drop(cond: Cond, mask: Tensor) -> Cond:
     """
     if mask.dtype != torch.bool:
         raise InvalidArgument(f"mask says yes or no for each row: expected bool, got {mask.dtype} (write mask > 0).")
-    if cond is None:
-        return None
-    if isinstance(cond, Mapping):
-        return {key: _dropped(value, mask) for key, value in cond.items()}
-    if not isinstance(cond, Tensor):
-        raise InvalidArgument(
-            f"cond is a tensor, a dict of tensors or None where it is hidden; got {type(cond).__name__}."
-        )
-    return _dropped(cond, mask)
-
-
-def _dropped(values: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(against(mask, values).bool(), math.nan if values.is_floating_point() else -1, values)
+    return mapped(
+        lambda part: torch.where(against(mask, part).bool(), math.nan if part.is_floating_point() else -1, part), cond
+    )
 
 
 class Told(NamedTuple):
@@ -159,8 +149,11 @@ class Context(nn.Module):
         return torch.cat([first, known], 1), nn.functional.pad(visible, (1, 0), value=True)
 
 
-def _key(cond: Tensor) -> str:
+def _key(cond: Any) -> str:
     """What a bare tensor is: whole numbers (batch) are labels, floats (batch, d) a vector, (batch, n, d) tokens."""
+    if not isinstance(cond, Tensor):
+        known = ", ".join(map(repr, _BUILT_WITH))
+        raise InvalidArgument(f"cond is a tensor or a dict of {known} for this net, got {type(cond).__name__}.")
     key = {(False, 1): "label", (True, 2): "vector", (True, 3): "tokens"}.get((cond.is_floating_point(), cond.ndim))
     if key is None:
         raise InvalidArgument(

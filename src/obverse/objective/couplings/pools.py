@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from obverse.data.dataset import Batch as Rows
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument
-from obverse.nets.condition import Cond
+from obverse.ground.shapes import mapped
 from obverse.objective.couplings.coupling import Batch, Coupling
 from obverse.objective.couplings.exact import ExactOT
 from obverse.objective.couplings.sources import Source
@@ -47,7 +47,7 @@ class Pool(Coupling, name="pool"):
             raise InvalidArgument(f"pool: every process brings as many rows, got {counts.tolist()} (drop the last).")
         samples = None if batch.samples is None else _gathered(batch.samples.to(batch.x.device)).cpu()
         whole = Batch(
-            _gathered(batch.x), _gathered(batch.eps), _gathered_cond(batch.cond), batch.seed, batch.step, samples
+            _gathered(batch.x), _gathered(batch.eps), mapped(_gathered, batch.cond), batch.seed, batch.step, samples
         )
         return self.base.paired(whole)[distributed.get_rank() * len(batch) :][: len(batch)]
 
@@ -97,9 +97,3 @@ def _gathered(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
-
-
-def _gathered_cond(cond: Cond) -> Cond:
-    if isinstance(cond, Mapping):
-        return {key: _gathered(value) for key, value in cond.items()}
-    return None if cond is None else _gathered(cond)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
-from obverse.ground.shapes import check_rows, rows, stack
+from obverse.ground.shapes import check_rows, moved, rows, stack
 from obverse.model import Around, Call, Cond, Model, check_model
 from obverse.nets import drop
 from obverse.path import Level, join
@@ -48,17 +48,18 @@ class Guided(Around):
 
     def at(self, level: Level, like: Tensor) -> Call:
         twice = level if torch.as_tensor(level.t).ndim == 0 else join(level, level)
-        return self._guided(self.model.at(twice, torch.cat([like, like])))
+        return self._guided(self.model.at(twice, torch.cat([like, like])), moved(self.null, like.device))
 
     def along(self, levels: Level, like: Tensor) -> list[Call]:
-        return [self._guided(call) for call in self.model.along(levels, torch.cat([like, like]))]
+        null = moved(self.null, like.device)
+        return [self._guided(call, null) for call in self.model.along(levels, torch.cat([like, like]))]
 
-    def _guided(self, call: Call) -> Call:
+    def _guided(self, call: Call, given: Cond) -> Call:
         def guided(x_t: Tensor, cond: Cond) -> Tensor:
             if cond is None:
                 raise InvalidArgument("Guidance needs a condition to be guided towards: pass cond=...")
             everyone = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
-            null = drop(cond, everyone) if self.null is None else rows(self.null, everyone.long() * 0)
+            null = drop(cond, everyone) if given is None else rows(given, everyone.long() * 0)
             with_cond, without = call(torch.cat([x_t, x_t]), stack(cond, null)).chunk(2)
             return without + self.scale * (with_cond - without)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, rows
+from obverse.ground.shapes import against, moved, rows
 from obverse.path import Estimate, Level, Prediction, Schedule
 
 Cond: TypeAlias = Any
@@ -55,7 +55,7 @@ class Model(ABC):
                   cond: what the model is conditioned on, passed on as it is.
         """
         level = level if isinstance(level, Level) else self.schedule.at(level)
-        return Estimate(x_t, level, self.at(level, x_t)(x_t, cond), self.face)
+        return Estimate(x_t, level, self.at(level, x_t)(x_t, moved(cond, x_t.device)), self.face)
 
     @property
     def passes(self) -> int:

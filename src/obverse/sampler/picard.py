@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite
-from obverse.ground.shapes import check_rows, rows
+from obverse.ground.shapes import check_rows, moved, rows
 from obverse.model import Cond, Model
 from obverse.path import Edm, Level
 from obverse.sampler import brownian
@@ -75,7 +75,7 @@ def parallel(
     check_rows(cond, len(start))
     table = table.on_face(FACE)
     agree(table, model.schedule)
-    sweep = _Sweep(table, model, start, cond)
+    sweep = _Sweep(table, model, start, moved(cond, start.device))
     draws = brownian.draws(table.spans, start, seed=seed, samples=samples)
     sweep.held |= {Register("xi", m): draw for m, draw in enumerate(draws)}
     width = min(window or table.calls, table.calls)
@@ -83,9 +83,9 @@ def parallel(
     with torch.no_grad():
         while done < table.calls:
             members = range(done, min(done + width, table.calls))
-            moved = sweep.round(members)
+            moves = sweep.round(members)
             rounds, calls = rounds + 1, calls + len(members)
-            done += next((i for i, size in enumerate(moved) if not size <= tolerance), len(moved))
+            done += next((i for i, size in enumerate(moves) if not size <= tolerance), len(moves))
             if watch is not None:
                 watch(done, table.calls)
         x = sweep.states(table.reads[-1] + 1 if table.reads else 0, len(table.rows) - 1)
@@ -113,14 +113,14 @@ class _Sweep:
         each = Level(*(getattr(levels, f.name).repeat_interleave(count) for f in fields(Level)))
         everyone = torch.arange(count, device=self.start.device).repeat(len(members))
         said = self.model(torch.cat(read), each, rows(self.cond, everyone)).on(FACE).chunk(len(members))
-        moved = []
+        moves = []
         for j, x_t, output, level in zip(members, read, said, levels.floats(), strict=True):
             before = self._seen.get(j)
             known = j == members[0]  # it depends on settled calls only
-            moved.append(0.0 if known else math.inf if before is None else float((x_t - before).abs().max()) / level.r)
+            moves.append(0.0 if known else math.inf if before is None else float((x_t - before).abs().max()) / level.r)
             self.held[Register("o", j)] = output
             self._seen[j] = x_t
-        return moved
+        return moves
 
     @property
     def wrong(self) -> str:

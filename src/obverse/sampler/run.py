@@ -11,6 +11,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
+from obverse.ground.shapes import moved
 from obverse.model import Call, Cond, Microbatched, Model
 from obverse.path import Estimate, Level, Schedule
 from obverse.sampler import brownian
@@ -145,7 +146,8 @@ Turn = tuple[int, Sequence[Tensor], Tensor | None]
 def _turns(
     program: Program, memory: Memory, calls: Sequence[Call], start: Tensor, draws: Iterator[Tensor], cond: Cond
 ) -> Iterator[Turn]:
-    """The loop, by its shorter form where there is one."""
+    """The loop, by its shorter form where there is one; the condition is carried to the states once."""
+    cond = moved(cond, start.device)
     if program.chain:
         return _chained(program.chain, calls, start, draws, cond)
     return _loop(program, memory, calls, start, draws, cond)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, SingularConversion
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import check_rows, rows
+from obverse.ground.shapes import check_rows, moved, rows
 from obverse.model import Cond, Model
 from obverse.path import Data, coefficients
 from obverse.sampler.grids import Angle
@@ -108,6 +108,7 @@ def truth(model: Model, noise: Tensor, cond: Cond = None, *, tolerance: float = 
               most: calls at which doubling stops in any case.
     """
     check_rows(cond, len(noise))
+    cond = moved(cond, noise.device)
     begin = beginning(model)
 
     def ends(calls: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import check_rows, rows
+from obverse.ground.shapes import check_rows, moved, rows
 from obverse.nets.condition import Cond
 from obverse.objective.couplings.coupling import Coupling
 
@@ -112,6 +112,7 @@ def bias(
         if value < 1:
             raise InvalidArgument(f"bias needs {name} >= 1, got {value}.")
     check_rows(cond, len(x))
+    cond = moved(cond, x.device)
     names, of = _groups(cond, bins)
     axes = _directions(x)
     seen, group = [], []

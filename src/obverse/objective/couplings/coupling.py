@@ -12,7 +12,7 @@ from torch import Tensor
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.families import Family
-from obverse.ground.shapes import check_rows, rows
+from obverse.ground.shapes import check_rows, moved, rows
 from obverse.nets.condition import Cond
 
 
@@ -97,7 +97,7 @@ class Coupling(Family, family="coupling"):
             )
         check_rows(cond, len(x))
         who = None if samples is None else torch.as_tensor(samples).cpu()
-        return self.paired(Batch(x, eps, cond, seed, step, who)) if len(x) else eps
+        return self.paired(Batch(x, eps, moved(cond, x.device), seed, step, who)) if len(x) else eps
 
 
 class Independent(Coupling, name="independent"):

@@ -13,7 +13,7 @@ from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, check_rows
+from obverse.ground.shapes import against, check_rows, moved
 from obverse.model import Cond, Model, check_model
 from obverse.path import Level
 from obverse.sampler.tolerance.control import padded
@@ -137,7 +137,7 @@ class Adaptive(Family, family="adaptive", name="adaptive"):
         )
         way = Reverse(circle, BrownianTree(self.eta, seed, names)) if self.eta else self.pair
         walk = Walk(
-            Field(circle, model, cond, names, microbatch),
+            Field(circle, model, moved(cond, start.device), names, microbatch),
             way, there, self.rtol, self.atol, self.max_calls, Course(circle, len(start)) if dense else None,
         )  # fmt: skip
         with torch.no_grad():

@@ -267,3 +267,9 @@ def test_widths_are_positive() -> None:
         dequantised(torch.zeros(1, 1), 0.0)
     with pytest.raises(InvalidArgument, match="width"):
         log_density(THREE, torch.zeros(1, 2)).bits(-1.0)
+
+
+def test_a_model_seen_from_a_noisier_schedule_has_the_density_of_its_own() -> None:
+    model, x = Gaussian(torch.zeros(2), 0.25, "vp"), torch.tensor([[0.5, -0.5]])
+    here, there = (log_density(one, x, tolerance=1e-7).nats for one in (model, model.on("linear")))
+    assert float((here - there).abs()) < 1e-3 * float(here.abs())

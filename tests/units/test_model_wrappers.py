@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument
+from obverse.guidance import Guided
 from obverse.model import Clamped, Gaussian, Microbatched, Mixture, Model, Network
 from obverse.nets import Architecture, Conditions
-from obverse.path import DDPM, VE, VP, Cosine, Linear, Rescaled, Schedule
+from obverse.path import DDPM, EDM, VE, VP, Cosine, Linear, Rescaled, Schedule
 from obverse.sampler import sample
+from obverse.sampler.truth import beginning
 
 NETS = {
     "mlp": ("mlp:width=48,depth=2", (5,)),
@@ -145,6 +151,28 @@ def test_seeing_a_model_from_elsewhere_twice_is_seeing_it_once() -> None:
 def test_a_model_is_not_asked_beyond_the_noise_it_was_made_for() -> None:
     with pytest.raises(InvalidArgument, match=r"log-SNR of vp lies in \[-10\.05, inf\], got -13\.8"):
         two("vp").on("linear")(torch.zeros(1, 2), 0.999)
+
+
+@pytest.mark.parametrize("around", [lambda model: model, Clamped, lambda model: Guided(model, 2.0)])
+@pytest.mark.parametrize("face", ["noise", "v", "data", "flow"])
+@pytest.mark.parametrize("home", [VP(), EDM(), VE()], ids=lambda s: s.name)
+def test_a_model_seen_from_a_noisier_schedule_says_where_it_begins(
+    home: Schedule, face: str, around: Callable[[Model], Model]
+) -> None:
+    model = around(Network(lambda x, *_: x / 2, home, predicts=face).on("linear"))  # type: ignore[arg-type]
+    how: dict[str, Any] = {"steps": 4, "cond": torch.zeros(2, 1)}
+    with pytest.raises(InvalidArgument, match=r"begins at t = 0\.9\d+: grid='scales:start=0\.9\d+'") as refused:
+        sample(model, (2, 2), **how)
+    (start,) = re.findall("grid='(.*)'", str(refused.value))
+    assert bool(sample(model, (2, 2), grid=start, **how).isfinite().all())
+    least = float(Linear().at_logsnr(home.range[0]).t)  # where it truly begins
+    assert least - 1e-4 < model.first == beginning(model) <= least
+    with pytest.raises(InvalidArgument, match="log-SNR of"):
+        model(torch.zeros(2, 2), least + 1e-4, how["cond"])
+
+
+def test_a_model_begins_at_pure_noise_where_its_own_schedule_is_as_noisy() -> None:
+    assert two("linear").on("vp").first == two("vp").first == two("cosine").on("linear").first == 1.0
 
 
 @pytest.mark.parametrize("face", ["noise", "flow", "v", "score"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ class Model(ABC):
         """Where states are best kept: with the network's parameters; the CPU where there are none."""
         return torch.device("cpu")
 
+    @property
+    def first(self) -> float:
+        """The t at which sampling may begin: 1, or before it where the model is of a schedule with less noise."""
+        return 1.0
+
     def on(self, schedule: Schedule | str) -> Model:
         """The same model seen on another schedule: the same noise levels, other times and scales."""
         schedule = Schedule.of(schedule)
@@ -107,6 +113,11 @@ class Around(Model):
         """The model's."""
         return self.model.device
 
+    @property
+    def first(self) -> float:
+        """The model's."""
+        return self.model.first
+
 
 @dataclass(frozen=True)
 class SeenFrom(Prediction):
@@ -114,11 +125,30 @@ class SeenFrom(Prediction):
 
     face: Prediction
     home: Schedule
+    away: Schedule
 
     name = "rescheduled"
 
     def row(self, level: Level) -> tuple[Tensor | float, Tensor | float]:
-        return self.face.row(self.home.at_logsnr(level.logsnr))
+        return self.face.row(self.at_home(level))
+
+    @property
+    def first(self) -> float:
+        """The other schedule's t where home's noise begins, rounded down."""
+        low, high = self.away.range
+        return math.floor(1e4 * float(self.away.at_logsnr(exact(self.home.range[0]).clamp(low, high)).t)) / 1e4
+
+    def at_home(self, level: Level) -> Level:
+        """The level of equal log-SNR."""
+        try:
+            return self.home.at_logsnr(level.logsnr)
+        except InvalidArgument as error:
+            if float(exact(level.logsnr).min()) >= self.home.range[0]:
+                raise
+            raise InvalidArgument(
+                f"{error} Seen from {self.away.label} this model begins at t = {self.first}: "
+                f"grid='scales:start={self.first}' (adaptive: start_level={self.first})."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -132,9 +162,9 @@ class Rescheduled(Model):
     schedule: Schedule
 
     @property
-    def face(self) -> Prediction:  # type: ignore[override]
+    def face(self) -> SeenFrom:  # type: ignore[override]
         """The home face, whose row is read at the home level."""
-        return SeenFrom(self.model.face, self.model.schedule)
+        return SeenFrom(self.model.face, self.model.schedule, self.schedule)
 
     @property
     def passes(self) -> int:
@@ -146,13 +176,18 @@ class Rescheduled(Model):
         """The model's."""
         return self.model.device
 
+    @property
+    def first(self) -> float:
+        """Where home's noise begins."""
+        return self.face.first
+
     def at(self, level: Level, like: Tensor) -> Call:
-        home = self.model.schedule.at_logsnr(level.logsnr)
+        home = self.face.at_home(level)
         call = self.model.at(home, like)
         return _scaled(call, against(home.r / exact(level.r), like))
 
     def along(self, levels: Level, like: Tensor) -> list[Call]:
-        home = self.model.schedule.at_logsnr(levels.logsnr)
+        home = self.face.at_home(levels)
         scales = exact(home.r / exact(levels.r)).to(like.device, like.dtype).unbind()
         return [_scaled(*both) for both in zip(self.model.along(home, like), scales, strict=True)]
 

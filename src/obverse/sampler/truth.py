@@ -126,12 +126,12 @@ def truth(model: Model, noise: Tensor, cond: Cond = None, *, tolerance: float = 
 
 
 def beginning(model: Model) -> float:
-    """The time sampling starts at: 1, or just below for a prediction that says nothing of data at pure noise."""
+    """The time sampling starts at: the model's first, or just below 1 where it says nothing of data at pure noise."""
     try:
-        coefficients(model.face, Data(), model.schedule.at(1.0))
+        coefficients(model.face, Data(), model.schedule.at(model.first))
     except SingularConversion:
         return 0.999
-    return 1.0
+    return model.first
 
 
 def _ends(table: Tableau, model: Model, noise: Tensor, cond: Cond) -> Tensor:

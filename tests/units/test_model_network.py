@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, UnknownName
-from obverse.model import Network
+from obverse.model import InTraining, Network
 from obverse.model.inputs import Index
 from obverse.path import DDPM, EDM, VE, VP, Cosine, Linear, Rescaled, Schedule
 from obverse.sampler import sample
@@ -287,3 +288,39 @@ def test_a_net_that_writes_on_its_state_is_refused() -> None:
         net(STATES.clone(), 0.5)
     with pytest.raises(InvalidArgument, match="writes on the state"):
         sample(net, (2, 3), solver="ddim")
+
+
+class Restless(nn.Module):
+    """Answers otherwise in training, if what it is made of does."""
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(2, 8), *parts, nn.Linear(8, 2))
+
+    def forward(self, x: Tensor, t: Tensor, cond: None) -> Tensor:
+        out: Tensor = self.body(x)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("part", "solver"), [(nn.Dropout(0.5), "ddim"), (nn.Dropout(0.5), "adaptive"), (nn.BatchNorm1d(8), "ddim")]
+)
+def test_a_network_in_training_mode_is_warned_of_once_when_sampled(part: nn.Module, solver: str) -> None:
+    model = Network(Restless(part).train(), "linear")
+    with pytest.warns(InTraining, match=rf"body\.1 \({type(part).__name__}\).*net\.eval\(\)"):
+        sample(model, (4, 2), solver=solver)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InTraining)
+        sample(model, (5, 2), solver=solver)
+
+
+def test_networks_at_rest_and_networks_that_learn_are_not_warned_of() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InTraining)
+        sample(Network(Restless(nn.Dropout(0.5)).eval(), "linear"), (4, 2), steps=2)
+        sample(Network(Restless(nn.Dropout(0.0), nn.LayerNorm(8)), "linear"), (4, 2), steps=2)
+        learns = Network(Restless(nn.Dropout(0.5), nn.BatchNorm1d(8)), "linear")
+        learns(torch.ones(4, 2), 0.5).output.sum().backward()  # type: ignore[no-untyped-call]
+        learns.at(Linear().at(0.5), torch.ones(4, 2))
+    with pytest.warns(InTraining), torch.no_grad():  # what was learnt before is no excuse
+        learns(torch.ones(4, 2), 0.5)

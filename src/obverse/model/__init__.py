@@ -3,7 +3,7 @@
 from obverse.model.clamp import Clamped, Dynamic, Thresholded
 from obverse.model.inputs import Precondition, TimeInput
 from obverse.model.model import Around, Call, Cond, Microbatched, Model, Rescheduled, check_model
-from obverse.model.network import Network
+from obverse.model.network import InTraining, Network
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
 from obverse.model.recall import SelfConditioned
 
@@ -15,6 +15,7 @@ __all__ = [
     "Dynamic",
     "Empirical",
     "Gaussian",
+    "InTraining",
     "Microbatched",
     "Mixture",
     "Model",

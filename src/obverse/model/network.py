@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any, NamedTuple
@@ -28,6 +29,10 @@ class Latest(NamedTuple):
     calls: list[Call]
 
 
+class InTraining(UserWarning):
+    """A network that drops or normalises by its batch is sampled in training mode: samples do not follow their seed."""
+
+
 class Network(Model):
     """A torch module as a model.
 
@@ -49,6 +54,7 @@ class Network(Model):
     """
 
     _latest: Latest | None = None
+    _looked = False
 
     def __init__(
         self,
@@ -98,6 +104,7 @@ class Network(Model):
         return torch.device("cpu") if weight is None else weight.device
 
     def at(self, level: Level, like: Tensor) -> Call:
+        self._look_over()
         dtype, place = self._wants(like)
         time = exact(self.time(level)).to(place, _precise(dtype))
         if time.ndim == 0:
@@ -108,6 +115,7 @@ class Network(Model):
         return self._caller(like, dtype, place)(time, scale, True)
 
     def along(self, levels: Level, like: Tensor) -> list[Call]:
+        self._look_over()
         dtype, place = self._wants(like)
         means = (self.net, self.cond, self.time, self.precondition, dtype, place, like.dtype, like.device, len(like))
         latest = self._latest
@@ -124,6 +132,16 @@ class Network(Model):
         if times.numel() <= SHORT:
             self._latest = Latest(levels, means, times, calls)
         return calls
+
+    def _look_over(self) -> None:
+        """Warn once of a network whose answers are not a function of what it is given; training has gradients."""
+        if self._looked or torch.is_grad_enabled() or not getattr(self.net, "training", False):
+            return
+        self._looked = True
+        found = next((f"{name} ({type(m).__name__})" for name, m in self.net.named_modules() if _restless(m)), None)
+        if found:
+            said = f"The network is in training mode: its {found} makes samples that do not follow their seed"
+            warnings.warn(f"{said} (net.eval() before sampling).", InTraining, stacklevel=2)
 
     def _wants(self, like: Tensor) -> tuple[torch.dtype, torch.device]:
         """What the network's inputs have to be; a function, or a network without weights, takes what there is."""
@@ -195,6 +213,12 @@ def _weight(net: object) -> Tensor | None:
         if (found := _weight(module)) is not None:
             return found
     return None
+
+
+def _restless(module: nn.Module) -> bool:
+    """Whether a module answers by chance, or by the rest of the batch."""
+    drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    return module.training and (drops or isinstance(module, nn.modules.batchnorm._BatchNorm))
 
 
 def _precise(dtype: torch.dtype) -> torch.dtype:

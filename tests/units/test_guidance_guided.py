@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.guidance import Guided
+from obverse.likelihood import log_density
 from obverse.model import Call, Cond, Gaussian, Microbatched, Model, Network
 from obverse.nets import Architecture, Conditions
 from obverse.path import VP, Cosine, Level, Linear, Prediction, Schedule, V
-from obverse.sampler import sample
+from obverse.sampler import Solver, Uniform, parallel, sample
 
 STATES = noise.normal((6, 2), seed=0, purpose="x_t", dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
@@ -176,3 +177,36 @@ def test_what_means_no_condition_has_the_parts_of_a_condition() -> None:
 def test_guidance_steers_a_model_not_a_network() -> None:
     with pytest.raises(InvalidArgument, match="A model is expected, got Linear"):
         Guided(nn.Linear(2, 2), 2.0)  # type: ignore[arg-type]
+
+
+class Foreign(nn.Module):
+    """Knows labels 0 to 3 and vectors, and nothing of hidden ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels, self.vectors = nn.Embedding(4, 2), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        told: Tensor = self.vectors(cond) if cond.is_floating_point() else self.labels(cond)
+        return x + told
+
+
+def test_a_network_that_does_not_know_hidden_labels_needs_a_null() -> None:
+    model, label = Network(Foreign(), "linear"), torch.tensor([0, 1])
+    with pytest.raises(InvalidArgument, match=r"label -1.*: give the one it was trained with, Guided\(.*null=") as said:
+        sample(Guided(model, 2.0), (2, 2), steps=2, cond=label)
+    assert isinstance(said.value.__cause__, IndexError)
+    with pytest.raises(IndexError):  # the label's own fault, with or without guidance
+        sample(Guided(model, 2.0), (2, 2), steps=2, cond=label + 3)
+    sample(Guided(model, 2.0, torch.tensor([3])), (2, 2), steps=2, cond=label)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "adaptive"])
+def test_what_is_not_finite_may_be_a_hidden_vector(solver: str) -> None:
+    model = Guided(Network(Foreign(), "linear"), 2.0)
+    with pytest.raises(NonFinite, match=r"not finite .*Guided\(null="):
+        sample(model, (2, 2), solver=solver, cond=torch.zeros(2, 3))
+    with pytest.raises(NonFinite, match=r"not finite .*Guided\(null="):
+        parallel(Solver.of("ddim").tableau("linear", Uniform(4)), model, torch.zeros(2, 2), cond=torch.zeros(2, 3))
+    with pytest.raises(NonFinite, match=r"not finite .*Guided\(null="):
+        log_density(model, torch.zeros(2, 2), cond=torch.zeros(2, 3))

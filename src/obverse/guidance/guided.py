@@ -15,6 +15,11 @@ from obverse.model import Around, Call, Cond, Model, check_model
 from obverse.nets import drop
 from obverse.path import Level, join
 
+_UNKNOWN = (
+    "The network does not know the hidden condition (label -1, NaN rows) that guidance compares with: give the one it "
+    "was trained with, Guided(model, scale, null=torch.tensor([1000])) where label 1000 means none."
+)
+
 
 @dataclass(frozen=True)
 class Guided(Around):
@@ -60,7 +65,13 @@ class Guided(Around):
                 raise InvalidArgument("Guidance needs a condition to be guided towards: pass cond=...")
             everyone = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
             null = drop(cond, everyone) if given is None else rows(given, everyone.long() * 0)
-            with_cond, without = call(torch.cat([x_t, x_t]), stack(cond, null)).chunk(2)
+            try:
+                with_cond, without = call(torch.cat([x_t, x_t]), stack(cond, null)).chunk(2)
+            except IndexError as error:
+                if given is None:
+                    call(torch.cat([x_t, x_t]), stack(cond, cond))  # fails again where the condition itself is wrong
+                    raise InvalidArgument(_UNKNOWN) from error
+                raise
             return without + self.scale * (with_cond - without)
 
         return guided

@@ -12,7 +12,7 @@ from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, rows
 from obverse.likelihood.divergence import traces
 from obverse.likelihood.walk import Slopes
-from obverse.model import Cond, Model
+from obverse.model import SUSPECTS, Cond, Model
 from obverse.path import Edm, Level, coefficients
 from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.field import Circle
@@ -107,5 +107,6 @@ class Way:
         slope, products = traces(v, z, mine)
         bad = (~slope.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
         if bad:
-            raise NonFinite(f"The model's output is not finite at {level[bad[0]]}, first for point {int(who[bad[0]])}.")
+            where = f"{level[bad[0]]}, first for point {int(who[bad[0]])}"
+            raise NonFinite(f"The model's output is not finite at {where}. {SUSPECTS}")
         return slope.flatten(1), products

@@ -2,12 +2,13 @@
 
 from obverse.model.clamp import Clamped, Dynamic, Thresholded
 from obverse.model.inputs import Precondition, TimeInput
-from obverse.model.model import Around, Call, Cond, Microbatched, Model, Rescheduled, check_model
+from obverse.model.model import SUSPECTS, Around, Call, Cond, Microbatched, Model, Rescheduled, check_model
 from obverse.model.network import InTraining, Network
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
 from obverse.model.recall import SelfConditioned
 
 __all__ = [
+    "SUSPECTS",
     "Around",
     "Call",
     "Clamped",

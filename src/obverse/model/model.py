@@ -18,6 +18,9 @@ from obverse.path import Estimate, Level, Prediction, Schedule
 
 Cond: TypeAlias = Any
 Call: TypeAlias = Callable[[Tensor, Cond], Tensor]
+SUSPECTS = (  # where an output is not finite
+    "Check the model's precision, its convention of time and, if guided, what means no condition (Guided(null=...))."
+)
 
 
 class Model(ABC):

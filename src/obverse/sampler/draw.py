@@ -16,7 +16,7 @@ from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import check_rows
-from obverse.model import Cond, Microbatched, Model, check_model
+from obverse.model import SUSPECTS, Cond, Microbatched, Model, check_model
 from obverse.path import Level, Schedule
 from obverse.sampler.grids import Grid
 from obverse.sampler.run import Sampler, Step
@@ -285,6 +285,6 @@ def _diagnose(run: Iterator[Step]) -> None:
             if bad:
                 raise NonFinite(
                     f"Step {step.number} of {step.total}: {name} is not finite at {level}, first in row {bad[0]} "
-                    f"({len(bad)} of {len(value)} rows). Check the model's precision and its convention of time."
+                    f"({len(bad)} of {len(value)} rows). {SUSPECTS}"
                 )
     raise NonFinite("The samples were not finite, yet a replay was: the network is not deterministic.")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.shapes import check_rows, moved, rows
-from obverse.model import Cond, Model
+from obverse.model import SUSPECTS, Cond, Model
 from obverse.path import Edm, Level
 from obverse.sampler import brownian
 from obverse.sampler.program import Register, combine
@@ -131,7 +131,7 @@ class _Sweep:
                 return (
                     f"parallel: the network's output of call {j + 1} of {len(said)} is not finite at "
                     f"{self.table.moments[self.table.reads[j]]}, first in row {int((~fine).nonzero()[0])} "
-                    f"({int((~fine).sum())} of {len(fine)} rows). Check the model's precision and its time."
+                    f"({int((~fine).sum())} of {len(fine)} rows). {SUSPECTS}"
                 )
         return "parallel: the end is not finite, the network's outputs are: is the start?"
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from obverse.ground.errors import NonFinite
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, rows
-from obverse.model import Cond, Model
+from obverse.model import SUSPECTS, Cond, Model
 from obverse.path import Edm, Level, Schedule, coefficients
 from obverse.sampler.tolerance.control import padded
 
@@ -97,8 +97,7 @@ class Field:
         if bad:
             raise NonFinite(
                 f"Round {self.rounds} of calls: the network's output is not finite at {single(level, bad[0])}, first "
-                f"in sample {self.names[int(who[bad[0]])]} ({len(bad)} of {len(output)} rows). Check the model's "
-                f"precision and its convention of time."
+                f"in sample {self.names[int(who[bad[0]])]} ({len(bad)} of {len(output)} rows). {SUSPECTS}"
             )
 
 

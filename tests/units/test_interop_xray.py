@@ -17,7 +17,7 @@ from obverse.interop.precision import in_double
 from obverse.interop.probe import probe
 from obverse.laws import laws_of
 from obverse.model import Network
-from obverse.path import DDPM, EDM, Linear, Schedule
+from obverse.path import DDPM, EDM, Linear, Prediction, Schedule
 from obverse.sampler import DDIM, SDE, DPMpp2M, Euler, Given, Heun, Sampler, Solver, Tableau, reached
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, in their code
@@ -357,7 +357,7 @@ def test_a_learned_variance_is_no_table() -> None:
 
 
 def test_an_export_is_for_a_network_of_the_tables_schedule() -> None:
-    betas = export(lambda n: DDIM().tableau("ddpm", f"uniform:steps={n}"), "ddpm:betas=scaled-linear")
+    betas = export(lambda n: DDIM().tableau("ddpm", f"uniform:steps={n}"), "ddpm:betas=scaled-linear", predicts="v")
     with pytest.raises(InvalidArgument, match="of another schedule than the model's, ddpm:betas=scaled-linear"):
         betas.set_timesteps(5)
     with pytest.raises(InvalidArgument, match="index counts to 1000, ddpm:count=50 has 50"):
@@ -391,3 +391,10 @@ def test_a_table_is_saved_and_loaded(tmp_path: Any) -> None:
 def test_what_look_returns_says_how_their_loop_starts() -> None:
     assert look(diffusers.EDMEulerScheduler(), 3).start == pytest.approx((80**2 + 1) ** 0.5)
     assert look(diffusers.DDIMScheduler(clip_sample=False), 3).start == 1.0
+
+
+def test_a_function_that_makes_tables_is_told_what_the_network_predicts() -> None:
+    with pytest.raises(InvalidArgument, match=r"predicts .* got None: .*predicts='noise'"):
+        export(lambda n: DDIM().tableau("ddpm", f"uniform:steps={n}"), "ddpm")
+    table = DDIM().tableau("ddpm", "uniform:steps=4").on_face(Prediction.of("noise"))
+    assert export(table, "ddpm").config.prediction_type == "epsilon"

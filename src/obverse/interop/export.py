@@ -176,7 +176,8 @@ def export(
     Args:     table: a table, or a function from a number of steps to one, since pipelines choose the number.
               schedule: the path that it is on, which is the pipeline's network's.
               time: how the network wants to be told: index (0 ... 999) for those of DDPM, t:scale=1000 for flow.
-              predicts: what the network predicts: noise, v, flow, data; default the table's own face.
+              predicts: what the network predicts: noise, v, flow, data; default a table's own face.
+    Raises:   InvalidArgument for a function without `predicts`.
     Example:
         >>> from obverse.sampler import DPMpp2M
         >>> solver = DPMpp2M()
@@ -185,7 +186,13 @@ def export(
         >>> scheduler.timesteps
         tensor([999, 749, 499, 249])
     """
-    face = Prediction.of(predicts) if predicts else table.face if isinstance(table, Tableau) else Prediction.of("v")
+    known = table.face if isinstance(table, Tableau) else None
+    face = known if predicts is None else Prediction.of(predicts)
+    if face is None:
+        raise InvalidArgument(
+            "predicts says what the pipeline's network predicts, got None: only a table has a face of its own "
+            "(predicts='noise', as most networks of DDPM do)."
+        )
     return Exported(table, Schedule.of(schedule), TimeInput.of(time), face)
 
 

@@ -214,6 +214,8 @@ def test_who_runs_out_of_calls_says_so() -> None:
         ({"tolerance": 0.0}, "tolerance"),
         ({"tolerance": 2.0}, "tolerance"),
         ({"probes": 1}, "probes"),
+        ({"probes": 2.5}, "probes is None .exact. or a whole number >= 2, got 2.5"),
+        ({"samples": [0.5, 1.5], "probes": 2}, "samples are whole numbers"),
         ({"samples": [1]}, "samples"),
         ({"max_calls": 1}, "max_calls"),
         ({"level": 1.0}, "level"),
@@ -239,6 +241,8 @@ def test_points_that_are_none_are_refused(x: Tensor) -> None:
 def test_points_are_a_tensor() -> None:
     with pytest.raises(InvalidArgument, match=r"x is a tensor.*got list"):
         log_density(THREE, [[0.0, 0.0]])  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match=r"x is a tensor.*got list"):
+        dequantised([[0.0, 0.0]])  # type: ignore[arg-type]
 
 
 def test_inference_mode_changes_nothing() -> None:

@@ -324,3 +324,19 @@ def test_networks_at_rest_and_networks_that_learn_are_not_warned_of() -> None:
         learns.at(Linear().at(0.5), torch.ones(4, 2))
     with pytest.warns(InTraining), torch.no_grad():  # what was learnt before is no excuse
         learns(torch.ones(4, 2), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"time": "t:scale=0"}, "t: scale > 0, got 0"),
+        ({"time": "t:scale=-1"}, "t: scale > 0, got -1"),
+        ({"time": "data-at-1:scale=0"}, "data-at-1: scale > 0, got 0"),
+        ({"time": "index:count=0"}, "index: count >= 1, got 0"),
+        ({"time": "logsnr:limit=0"}, "logsnr: limit > 0, got 0"),
+        ({"precondition": "unit-variance:sigma_data=-1"}, "unit-variance: sigma_data > 0, got -1"),
+    ],
+)
+def test_numbers_of_a_convention_that_mean_nothing_are_refused(how: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        Network(Spy(), "linear", **how)

@@ -269,3 +269,14 @@ def test_the_spread_of_a_gaussian_does_not_depend_on_the_state() -> None:
     oracle = Gaussian(torch.zeros(1), 4.0, "linear")
     assert torch.allclose(oracle.spread(torch.tensor([[-3.0], [7.0]]), Linear().at(0.5)), torch.tensor(4 / 5).double())
     assert float(oracle.log_prob(torch.zeros(1, 1))) == pytest.approx(-math.log(2 * math.sqrt(2 * math.pi)))
+
+
+@pytest.mark.parametrize("oracle", [Mixture(torch.zeros(2, 2, 1), 0.1, None, "linear"), Empirical(POINTS, "linear")])
+def test_an_oracle_is_asked_of_data_of_its_own_size(oracle: Oracle) -> None:
+    for ask in (
+        lambda x: oracle(x, 0.5),
+        lambda x: oracle.spread(x, Linear().at(0.5)),
+        lambda x: oracle.log_prob(x, Linear().at(0.5)),
+    ):
+        with pytest.raises(InvalidArgument, match=r"This oracle is of data of shape \(.*\), got \(7, 5\)"):
+            ask(torch.zeros(7, 5, dtype=torch.float64))

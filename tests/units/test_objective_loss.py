@@ -289,3 +289,8 @@ def test_what_is_drawn_ahead_is_not_changed_behind_its_back(name: str, spec: str
 def test_data_that_cannot_hold_noise_is_refused(x: Tensor, eps: Tensor | None) -> None:
     with pytest.raises(InvalidArgument, match=rf"x is a floating tensor .*, got {x.dtype}"):
         Objective()(gaussian(Linear()), x, eps=eps)
+
+
+def test_an_objective_is_asked_of_a_model_not_of_a_network() -> None:
+    with pytest.raises(InvalidArgument, match="A model is expected, got Linear: wrap a network once"):
+        Objective()(nn.Linear(2, 2), torch.zeros(2, 2))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from obverse.ground.errors import InvalidArgument
 from obverse.path import Linear, clean, join
 from obverse.sampler import DDIM, SDE, DPMpp2M, Euler, Given, Heun, Trace, compare, reached, remarks
 from obverse.sampler.comparison import wasted, without_waste
@@ -103,3 +104,10 @@ def test_a_call_that_nothing_depends_on_is_remarked_on_and_can_be_left_out() -> 
 def test_a_table_that_keeps_noise_is_remarked_on() -> None:
     table = DDIM().tableau("linear", Given((1.0, 0.5, 0.2)))
     assert list(remarks(table)) == ["it stops at sigma/alpha = 0.25 instead of 0"]
+
+
+def test_tables_are_compared_and_no_names() -> None:
+    with pytest.raises(InvalidArgument, match=r"compare takes tables, got str .*Solver\.of\('ddim'\)\.tableau\("):
+        compare("ddim", DDIM().tableau("linear", GRID))  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="compare takes tables, got Euler"):
+        compare(DDIM().tableau("linear", GRID), Euler())  # type: ignore[arg-type]

@@ -129,6 +129,10 @@ def _calls(trained: Trained, options: Sample, sampling: Sampling) -> int:
             f"--parallel has no states in their order to show, got --film {options.film} --show {options.show} "
             f"(leave them out).",
         )
+        require(
+            sampling.microbatch in (0, Sampling.microbatch),
+            f"--parallel calls whole rounds at once, got --microbatch {sampling.microbatch} (leave it out).",
+        )
     elif options.film == "mp4":
         from obverse.ground.extras import load
 

@@ -56,7 +56,7 @@ def uniform(
     samples: Tensor | Sequence[int] | None = None,
 ) -> Tensor:
     """Uniform draws in the open interval (0, 1), float64; (batch *data), for a range of steps (steps batch *data)."""
-    words = bits(math.prod(shape[1:]), seed=seed, purpose=purpose, step=step, samples=_ids(shape, samples))
+    words = bits(math.prod(shape[1:]), seed=seed, purpose=purpose, step=step, samples=ids_of(shape, samples))
     values = ((_shift(words, 11).double() + 0.5) * 2.0**-53).clamp_(max=1 - 2.0**-53)
     return values.reshape(*words.shape[:-2], *shape)
 
@@ -89,7 +89,7 @@ def normal(
     """
     require(dtype.is_floating_point, f"Normal draws have a floating dtype, got {dtype} (of whole numbers: x.float()).")
     count = math.prod(shape[1:])
-    ids = _ids(shape, samples)
+    ids = ids_of(shape, samples)
     ids = ids if device is None else ids.to(device)
     words = bits((count + 1) // 2, seed=seed, purpose=purpose, step=step, samples=ids)
     radius = _log((_shift(words, 32).double().add_(0.5)).mul_(2.0**-32), times=-2.0).sqrt_()
@@ -149,7 +149,7 @@ def quarters(
     if samples is None and shape[0] * size <= KEPT:
         places = _first_places(shape[0], size, place)
     else:
-        places = _places(_ids(shape, samples).to(place), size)
+        places = _places(ids_of(shape, samples).to(place), size)
     first, last = steps.start // TOLD, -(-steps.stop // TOLD)
     turns = torch.arange(first << 32, last << 32, 1 << 32, device=place).mul_(_GAMMA)
     words = _mix(turns[:, None] + (places + _key(seed, purpose)))
@@ -169,11 +169,14 @@ def permutation(count: int, *, seed: int, purpose: str, step: int = 0) -> Tensor
     return bits(count, seed=seed, purpose=purpose, step=step, samples=[0])[0].argsort(stable=True)
 
 
-def _ids(shape: Sequence[int], samples: Tensor | Sequence[int] | None) -> Tensor:
-    ids = torch.arange(shape[0]) if samples is None else torch.as_tensor(samples, dtype=torch.int64)
+def ids_of(shape: Sequence[int], samples: Tensor | Sequence[int] | None) -> Tensor:
+    """Who the rows are: the samples that are named, or the first ones; int64 (batch,)."""
+    ids = torch.arange(shape[0]) if samples is None else torch.as_tensor(samples)
+    if ids.is_floating_point() and len(ids):
+        raise InvalidArgument(f"samples are whole numbers, got {ids.dtype} (samples=range({shape[0]})).")
     if ids.shape != (shape[0],):
         raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {tuple(ids.shape)}.")
-    return ids
+    return ids.long()
 
 
 def _key(seed: int, purpose: str) -> int:

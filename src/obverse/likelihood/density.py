@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -151,6 +152,9 @@ def _check(x: Tensor, tolerance: float, probes: int | None, samples: Sequence[in
         f"The exact trace is for up to {WIDEST} dimensions, got {size} (probes=8).",
     )
     require(0 < tolerance <= 1, f"tolerance is in (0, 1] nats, got {tolerance} (try 1e-3).")
-    require(probes is None or probes >= 2, f"probes is None (exact) or >= 2, got {probes}: one has no standard error.")
+    require(
+        probes is None or (isinstance(probes, Integral) and probes >= 2),
+        f"probes is None (exact) or a whole number >= 2, got {probes}: one has no standard error.",
+    )
     require(samples is None or len(samples) == len(x), f"samples names every row once: expected {len(x)} of them.")
     require(max_calls >= 7, f"max_calls >= 7, one step of the solver, got {max_calls} (try 2000).")

@@ -20,7 +20,7 @@ def dequantised(x: Tensor, width: float = 1.0, *, seed: int = 0, samples: Sequen
               width: between neighbouring values; 1 for whole numbers, 2/255 for bytes scaled to [-1, 1].
               seed, samples: whose draws; samples default 0, 1, 2 ...
     Returns:  float64; (batch *data).
-    Raises:   InvalidArgument for a width that is not above 0.
+    Raises:   InvalidArgument for a width that is not above 0, what is no tensor.
     Example:
         >>> import torch
         >>> x = dequantised(torch.tensor([[3.0, 4.0]]))
@@ -29,6 +29,7 @@ def dequantised(x: Tensor, width: float = 1.0, *, seed: int = 0, samples: Sequen
 
     Source:   Theis et al. (2016), section 3.1.
     """
+    require(isinstance(x, Tensor), f"x is a tensor, (batch *data), got {type(x).__name__} (torch.as_tensor).")
     require(width > 0, f"width is the distance of neighbouring values, above 0; got {width} (whole numbers: 1).")
     u = noise.uniform(x.shape, seed=seed, purpose="dequantise", samples=samples).to(x.device)
     return x.double() + width * (u - 0.5)

@@ -36,6 +36,9 @@ class Time(TimeInput, name="t"):
 
     scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        require(self.scale > 0, f"t: scale > 0, got {self.scale} (SD3, FLUX: 1000).")
+
     def __call__(self, level: Level) -> Number:
         return self.scale * level.t
 
@@ -45,6 +48,9 @@ class DataAtOne(TimeInput, name="data-at-1"):
     """1 - t: flow-matching papers' time, in which rates (flow, velocity) have the other sign (`scale`: as of t)."""
 
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.scale > 0, f"data-at-1: scale > 0, got {self.scale} (1, or 1000).")
 
     def __call__(self, level: Level) -> Number:
         return self.scale * (1 - level.t)
@@ -58,6 +64,9 @@ class Index(TimeInput, name="index"):
     """The index of a discrete schedule, from count - 1 (noise) to 0: count t - 1, as DDPM networks want it."""
 
     count: int = 1000
+
+    def __post_init__(self) -> None:
+        require(self.count >= 1, f"index: count >= 1, got {self.count} (DDPM: 1000).")
 
     def __call__(self, level: Level) -> Number:
         index = exact(self.count * level.t - 1)
@@ -75,6 +84,9 @@ class LogSNR(TimeInput, name="logsnr"):
     """log-SNR itself, limited to +-limit: the path can be swapped afterwards."""
 
     limit: float = 20.0
+
+    def __post_init__(self) -> None:
+        require(self.limit > 0, f"logsnr: limit > 0, got {self.limit} (20).")
 
     def __call__(self, level: Level) -> Number:
         return exact(level.logsnr).clamp(-self.limit, self.limit)
@@ -130,6 +142,9 @@ class UnitVariance(Precondition, name="unit-variance"):
     """1 / sqrt(alpha² sigma_data² + sigma²): EDM's c_in, right on every path (T13)."""
 
     sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self.sigma_data > 0, f"unit-variance: sigma_data > 0, got {self.sigma_data} (images in [-1, 1]: 0.5).")
 
     def __call__(self, level: Level) -> Number:
         return (level.alpha**2 * self.sigma_data**2 + level.sigma**2) ** -0.5

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import torch
@@ -203,6 +204,12 @@ def _scaled(call: Call, scale: Tensor) -> Call:
     return lambda x_t, cond: call(x_t * scale, cond)
 
 
+def check_size(microbatch: int) -> None:
+    """Refuse a batch size that is none."""
+    if not isinstance(microbatch, Integral) or microbatch < 1:
+        raise InvalidArgument(f"A whole microbatch >= 1, got {microbatch} (16 suits small networks on a CPU).")
+
+
 @dataclass(frozen=True)
 class Microbatched(Around):
     """A model called at one fixed batch size, the last call padded: bits of a sample do not depend on the batch.
@@ -215,8 +222,7 @@ class Microbatched(Around):
     size: int
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise InvalidArgument(f"microbatch >= 1, got {self.size} (16 suits small networks on a CPU).")
+        check_size(self.size)
 
     def at(self, level: Level, like: Tensor) -> Call:
         if exact(level.t).ndim:

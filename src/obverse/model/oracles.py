@@ -56,15 +56,21 @@ class Oracle(Model):
         columns = _columns(level)
 
         def call(x_t: Tensor, cond: Cond = None) -> Tensor:  # noqa: ARG001 - an oracle knows no condition
-            known = self.posterior(_vectors(x_t), columns)
+            known = self.posterior(self._vectors(x_t), columns)
             v: Tensor = columns.alpha * known.noise - columns.sigma * known.data
             return v.reshape(x_t.shape).to(x_t)
 
         return call
 
+    def _vectors(self, x_t: Tensor) -> Tensor:
+        """States as rows of float64 on the CPU, where oracles live."""
+        if x_t.shape[1:].numel() != math.prod(self.shape):
+            raise InvalidArgument(f"This oracle is of data of shape {self.shape}, got {tuple(x_t.shape)}.")
+        return x_t.flatten(1).cpu().double()
+
     def spread(self, x_t: Tensor, level: Level) -> Tensor:
         """tr Cov[x | x_t]: the squared error that no denoiser can avoid; (batch,)."""
-        return self.posterior(_vectors(x_t), _columns(level)).spread
+        return self.posterior(self._vectors(x_t), _columns(level)).spread
 
     def divergence(self, x_t: Tensor, level: Level) -> Tensor:
         """Divergence of the probability-flow velocity (T12); (batch,). Needs sigma > 0."""
@@ -133,7 +139,7 @@ class Mixture(Oracle):
     def log_prob(self, x_t: Tensor, level: Level | None = None) -> Tensor:
         at = _columns(clean() if level is None else level)
         alpha, sigma = (exact(a)[..., None] for a in (at.alpha, at.sigma))
-        _, _, log_share = self._components(_vectors(x_t), alpha, sigma)
+        _, _, log_share = self._components(self._vectors(x_t), alpha, sigma)
         return log_share.logsumexp(1)
 
     def sample(self, count: int, *, seed: int = 0) -> Tensor:
@@ -166,7 +172,7 @@ class Gaussian(Mixture):
     def flow(self, x_t: Tensor, start: Level, stop: Level) -> Tensor:
         """Where the probability-flow ODE takes states from one level to another, exactly (T56); (batch *data)."""
         here, there = (exact(a.alpha**2) * self.variances[0] + a.sigma**2 for a in (start, stop))
-        along = (_vectors(x_t) - start.alpha * self.means[0]) @ self.axes[0]
+        along = (self._vectors(x_t) - start.alpha * self.means[0]) @ self.axes[0]
         moved: Tensor = stop.alpha * self.means[0] + (along * (there / here).sqrt()) @ self.axes[0].T
         return moved.reshape(x_t.shape).to(x_t)
 
@@ -198,7 +204,7 @@ class Empirical(Oracle):
             raise InvalidArgument("A data set has a density only at levels with noise: log_prob needs sigma > 0.")
         at = _columns(level)
         alpha, sigma = exact(at.alpha), exact(at.sigma)
-        peak, mass, _, _ = self._sums(_vectors(x_t), alpha, sigma)
+        peak, mass, _, _ = self._sums(self._vectors(x_t), alpha, sigma)
         size = self.data.shape[1]
         scale = (math.log(2 * math.pi) + 2 * sigma.log()).expand(len(x_t), 1)[:, 0] * size / 2
         return peak + mass.log() - math.log(len(self.data)) - scale
@@ -223,11 +229,6 @@ class Empirical(Oracle):
             mass, square = mass * old + new.sum(1), square * old + new @ norms
             data, nearest = data * old[:, None] + new @ points, near
         return -nearest / width, mass, data, square
-
-
-def _vectors(x_t: Tensor) -> Tensor:
-    """States as rows of float64 on the CPU, where oracles live."""
-    return x_t.flatten(1).cpu().double()
 
 
 def _columns(level: Level) -> Level:

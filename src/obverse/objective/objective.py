@@ -14,7 +14,7 @@ from obverse.ground import noise
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import mean_of_rows
-from obverse.model import Cond, Model, SelfConditioned
+from obverse.model import Cond, Model, SelfConditioned, check_model
 from obverse.nets import drop
 from obverse.objective.couplings import Coupling, Source, bridged
 from obverse.objective.distances import Distance
@@ -238,6 +238,7 @@ class Objective:
         Args:     model: asked for its schedule and face only; every call checks its own.
         Raises:   InvalidArgument naming the end of the path and the law that stops short of it.
         """
+        check_model(model)
         path = (model.schedule, model.face)
         if path in self._known:
             return

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from obverse.ground.errors import InvalidArgument
 from obverse.path import Level
 from obverse.sampler.program import Register
 from obverse.sampler.tableau import SAME, Canonical, Tableau
@@ -44,6 +45,14 @@ class Comparison:
     one: Tableau
     two: Tableau
     tolerance: float = SAME
+
+    def __post_init__(self) -> None:
+        for table in (self.one, self.two):
+            if not isinstance(table, Tableau):
+                raise InvalidArgument(
+                    f"compare takes tables, got {type(table).__name__} (a solver makes one on a schedule and a grid: "
+                    f"Solver.of('ddim').tableau('linear', 'uniform'); `obverse compare` takes names)."
+                )
 
     @property
     def same(self) -> bool:

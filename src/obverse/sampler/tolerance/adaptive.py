@@ -15,6 +15,7 @@ from obverse.ground.families import Family
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows, moved
 from obverse.model import Cond, Model, check_model
+from obverse.model.model import check_size
 from obverse.path import Level
 from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.dense import Course
@@ -123,9 +124,9 @@ class Adaptive(Family, family="adaptive", name="adaptive"):
         watch: Callable[[Round], object] | None = None,
     ) -> AdaptiveRun:
         """Take states from one level to another; arguments as of `adaptive`."""
-        names = list(range(len(start))) if samples is None else [int(name) for name in samples]
-        require(len(names) == len(start), f"samples names every row once: expected {len(start)}, got {len(names)}.")
-        require(microbatch is None or microbatch >= 1, f"microbatch >= 1, got {microbatch} (16 suits a CPU).")
+        names = noise.ids_of(start.shape, samples).tolist()
+        if microbatch is not None:
+            check_size(microbatch)
         check_rows(cond, len(start))
         circle = Circle(model.schedule, self.sigma_data)
         first, last = _level(circle, start_level), _level(circle, stop_level)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from obverse.model import Network
-from obverse.sampler import Angle, Sampler, Solver
+from obverse.sampler import Angle, Sampler, Solver, parallel
 
 SOLVERS = ["ddim", "euler", "dpmpp-2m", "unipc", "heun", "pndm", "thrifty"]
 STOCHASTIC = ["sde", "ddpm", "sde-adams", "sa-solver", "churn", "restart"]
@@ -37,3 +37,16 @@ def test_a_run_holds_what_its_table_says_at_most(solver: str, shape: tuple[int, 
 def test_beyond_the_shared_path_too(solver: str) -> None:
     peak, said = peak_and_said(solver, 120, (4, 3, 64, 64))
     assert 0.3 * said < peak <= said + LOOKS * 120
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp-2m", "heun", "sde"])
+def test_a_window_of_calls_holds_no_more_of_a_longer_run(solver: str) -> None:
+    model, start = Network(lambda x_t, _: x_t * 0.5, "linear", predicts="flow", cond="none"), torch.ones(4, 3, 32, 32)
+
+    def peak(steps: int) -> int:
+        table = Solver.of(solver).tableau("linear", Angle(steps=steps))
+        with torch.no_grad(), ALIVE() as alive:
+            parallel(table, model, start, window=4)
+        return int(alive.peak)
+
+    assert peak(240) < 1.2 * peak(120)

@@ -88,3 +88,15 @@ def test_what_is_not_finite_is_named_by_call_level_and_row() -> None:
     words = r"output of call 4 of 4 is not finite at t = 0\.25 .*first in row 2 \(1 of 6 rows\)"
     with pytest.raises(NonFinite, match=words):
         parallel(table, Network(breaks, "linear"), START)
+
+
+def test_a_run_that_is_lost_ends_at_once() -> None:
+    rounds: list[int] = []
+
+    def breaks(x: torch.Tensor, t: torch.Tensor, _: None) -> torch.Tensor:
+        return torch.where(t[:, None] > 0.9, math.nan, -x)
+
+    table = Solver.of("ddim").tableau("linear", "uniform:steps=64")
+    with pytest.raises(NonFinite, match=r"output of call 1 of 64 is not finite"):
+        parallel(table, Network(breaks, "linear"), START, watch=lambda done, _: rounds.append(done))
+    assert len(rounds) <= 1

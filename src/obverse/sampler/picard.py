@@ -10,7 +10,7 @@ Source: Shih et al. (2023), "Parallel sampling of diffusion models", here over a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -75,9 +75,8 @@ def parallel(
     check_rows(cond, len(start))
     table = table.on_face(FACE)
     agree(table, model.schedule)
-    sweep = _Sweep(table, model, start, moved(cond, start.device))
     draws = brownian.draws(table.spans, start, seed=seed, samples=samples)
-    sweep.held |= {Register("xi", m): draw for m, draw in enumerate(draws)}
+    sweep = _Sweep(table, model, start, moved(cond, start.device), draws)
     width = min(window or table.calls, table.calls)
     done, rounds, calls = 0, 0, 0
     with torch.no_grad():
@@ -86,27 +85,28 @@ def parallel(
             moves = sweep.round(members)
             rounds, calls = rounds + 1, calls + len(members)
             done += next((i for i, size in enumerate(moves) if not size <= tolerance), len(moves))
+            sweep.leave(members[0], done)
             if watch is not None:
                 watch(done, table.calls)
-        x = sweep.states(table.reads[-1] + 1 if table.reads else 0, len(table.rows) - 1)
+        x = sweep.states(sweep.after(done), len(table.rows) - 1)
     if not bool(x.isfinite().all()):
-        raise NonFinite(sweep.wrong)
+        raise NonFinite("parallel: the end is not finite, the network's outputs are: is the start?")
     return Parallel(x, rounds, calls)
 
 
 class _Sweep:
-    """Registers of a run whose outputs are guesses that get better."""
+    """Registers of a run whose outputs are guesses that get better; those of its window and what it still reads."""
 
-    def __init__(self, table: Tableau, model: Model, start: Tensor, cond: Cond) -> None:
-        self.table, self.model, self.start, self.cond = table, model, start, cond
+    def __init__(self, table: Tableau, model: Model, start: Tensor, cond: Cond, draws: Iterator[Tensor]) -> None:
+        self.table, self.model, self.start, self.cond, self.draws = table, model, start, cond, enumerate(draws)
         self.held: dict[Register, Tensor] = {}
+        self._last = {key: n for n, row in enumerate(table.rows) for key in row}  # state that reads it
         self._calls = {state: j for j, state in enumerate(table.reads)}
         self._seen: dict[int, Tensor] = {}
 
     def round(self, members: range) -> list[float]:
         """Make the states of some calls, then the calls, all at once; how far each state has moved since the last."""
-        first = self.table.reads[members[0] - 1] + 1 if members[0] else 0
-        self.states(first, self.table.reads[members[-1]])
+        self.states(self.after(members[0]), self.table.reads[members[-1]])
         read = [self.held[Register("e", self.table.reads[j])] for j in members]
         levels = self.table.called[torch.tensor(members)]
         count = len(self.start)
@@ -122,22 +122,33 @@ class _Sweep:
             self._seen[j] = x_t
         return moves
 
-    @property
-    def wrong(self) -> str:
-        """What is said of the first call whose output is not finite, or of the end."""
-        said = [(j, self.held[Register("o", j)].isfinite().flatten(1).all(1)) for j in range(self.table.calls)]
-        for j, fine in said:
+    def after(self, done: int) -> int:
+        """The first state that more than the calls that are done has to make."""
+        return self.table.reads[done - 1] + 1 if done else 0
+
+    def leave(self, before: int, done: int) -> None:
+        """Look at the calls that have settled, and let go of what nobody will read.
+
+        Raises:   NonFinite naming the call, the level and the row.
+        """
+        for j in range(before, done):
+            fine = self.held[Register("o", j)].isfinite().flatten(1).all(1)
             if not bool(fine.all()):
-                return (
-                    f"parallel: the network's output of call {j + 1} of {len(said)} is not finite at "
+                raise NonFinite(
+                    f"parallel: the network's output of call {j + 1} of {self.table.calls} is not finite at "
                     f"{self.table.moments[self.table.reads[j]]}, first in row {int((~fine).nonzero()[0])} "
                     f"({int((~fine).sum())} of {len(fine)} rows). {SUSPECTS}"
                 )
-        return "parallel: the end is not finite, the network's outputs are: is the start?"
+            self._seen.pop(j)
+        first, guess = self.after(done), Register("o", done - 1)  # which the next output is guessed to be
+        self.held = {key: value for key, value in self.held.items() if self._last.get(key, -1) >= first or key == guess}
 
     def states(self, first: int, last: int) -> Tensor:
         """States from one to another, from what is held; an output not yet made is guessed to be the one before."""
         for n in range(first, last + 1):
+            while any(key.kind == "xi" and key not in self.held for key in self.table.rows[n]):
+                m, draw = next(self.draws)
+                self.held[Register("xi", m)] = draw
             self.held[Register("e", n)] = combine(self.table.rows[n], self.held) if n else self.start
             j = self._calls.get(n)
             if j is not None and Register("o", j) not in self.held:

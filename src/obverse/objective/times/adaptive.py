@@ -25,7 +25,7 @@ class Adaptive(Around, name="adaptive"):
     the other law. What it has learnt is `memory`: the same observations in the same order give the same bits.
 
     It pays where losses differ: on a small network, gradients of v with min-SNR, of DDPM and of EDM with the ELBO have
-    0.55 to 0.64 of their variance under uniform times, those of flow matching 1.02 (benchmarks/adaptive_times.py).
+    0.54 to 0.64 of their variance under uniform times, those of flow matching 1.02 (benchmarks/adaptive_times.py).
 
     Args:     base: the law whose expectation is wanted.
               bins: of equal probability under it.

@@ -45,6 +45,7 @@ _NAMES = {
     "Tableau": "obverse.sampler",
     "change": "obverse.path",
     "compare": "obverse.sampler",
+    "fits": "obverse.model",
     "gain": "obverse.path",
     "sample": "obverse.sampler",
 }

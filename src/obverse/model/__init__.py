@@ -1,11 +1,13 @@
 """Models: networks, exact oracles, and models around models."""
 
 from obverse.model.clamp import Clamped, Dynamic, Thresholded
-from obverse.model.inputs import Precondition, TimeInput
+from obverse.model.inputs import Precondition, Reversed, TimeInput
 from obverse.model.model import SUSPECTS, Around, Call, Cond, Microbatched, Model, Rescheduled, check_model
 from obverse.model.network import InTraining, Network
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
+from obverse.model.readings import Fit
 from obverse.model.recall import SelfConditioned
+from obverse.model.words import Fits, fits
 
 __all__ = [
     "SUSPECTS",
@@ -15,6 +17,8 @@ __all__ = [
     "Cond",
     "Dynamic",
     "Empirical",
+    "Fit",
+    "Fits",
     "Gaussian",
     "InTraining",
     "Microbatched",
@@ -24,8 +28,10 @@ __all__ = [
     "Oracle",
     "Precondition",
     "Rescheduled",
+    "Reversed",
     "SelfConditioned",
     "Thresholded",
     "TimeInput",
     "check_model",
+    "fits",
 ]

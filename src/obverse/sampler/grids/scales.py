@@ -30,12 +30,12 @@ class Scales(Grid, name="scales"):
               start: the time it begins at.
               power: how much steps shrink towards the clean end; none: 0.9 + steps / 20 up to 1.5 on the two scales of
                   these rules, 1 on others.
-              size: numbers of a sample, as `sample` knows it; none: neither few nor many. From 30 on, coarse is
-                  (20 / steps)² to the root of 3 size, at most 14; from 8 steps on power is 1.5, from 9 steps on fine
-                  (steps - 4) / 7 up to 1.5. Up to 5, fine is (steps - 2) / 10 within 0.1 and 0.4, coarse 12 / steps
+              size: numbers of a sample, as `sample` knows it; none: neither few nor many. From 30 on, fine goes to 1.5,
+                  coarse is (21 / steps)² from 50 / steps to the root of 3 size, at most 14, and from 8 steps on power
+                  1.4 + steps / 100 up to 1.7. Up to 5, fine is (steps - 2) / 10 within 0.1 and 0.4, coarse 12 / steps
                   from 1.75 (from 1.5 from 9 steps on), power 0.7 + steps / 10 up to 1.4. All rules come from a search
-                  over random mixtures in 1 to 192 dimensions, together with `thrifty`; benchmarks/default_plans.py
-                  goes on with it.
+                  over random mixtures in 1 to 192 dimensions and trained networks, together with `thrifty`;
+                  benchmarks/default_plans.py goes on with it.
     """
 
     steps: int = 20
@@ -61,12 +61,11 @@ class Scales(Grid, name="scales"):
             coarse = max(12 / steps, 1.75 if steps <= 8 else 1.5)
         else:
             fine, power = min(max((steps - 4) / 10, 0.1), 0.8), min(0.9 + steps / 20, 1.5)
-            reach, farthest = 18.0, 6.0
+            coarse = min(max((18 / steps) ** 2, 2 * fine, 2.0), 6.0)
             if many(self.size):
-                reach, farthest = 20.0, min(math.sqrt(3 * (self.size or 0)), 14.0)
-                power = 1.5 if steps >= 8 else power
-                fine = min((steps - 4) / 7, 1.5) if steps >= 9 else fine
-            coarse = min(max((reach / steps) ** 2, 2 * fine, 2.0), farthest)
+                fine, power = min(max((steps - 4) / 10, 0.1), 1.5), 1.4 + steps / 100 if steps >= 8 else power
+                coarse = max((21 / steps) ** 2, 50 / steps, 2 * fine)
+                coarse, power = min(coarse, math.sqrt(3 * (self.size or 0)), 14.0), min(power, 1.7)
         if self.fine is not None or self.coarse is not None:
             fine = min(fine, (self.coarse or coarse) / 2) if self.fine is None else self.fine
             coarse = max(coarse, 2 * fine) if self.coarse is None else self.coarse

@@ -50,6 +50,7 @@ class Plan(NamedTuple):
 SIX_AND_FIVE = (Plan(6, 2, 1.2, 0.6), Plan(5, 2, 1.4, 0.4))
 FEWER = Plan(1, 2, 0.0, 0.0)
 MANY = (
+    Plan(40, 5, 1.0, 1.0, tail=3),
     Plan(28, 5, 1.0, 0.9, tail=3),
     Plan(16, 4, 1.0, 0.9, tail=4),
     Plan(10, 3, 1.15, 0.85, tail=4),

@@ -2,7 +2,8 @@
 
 from obverse.model.clamp import Clamped, Dynamic, Thresholded
 from obverse.model.inputs import Precondition, Reversed, TimeInput
-from obverse.model.model import SUSPECTS, Around, Call, Cond, Microbatched, Model, Rescheduled, check_model
+from obverse.model.microbatched import Microbatched
+from obverse.model.model import SUSPECTS, Around, Call, Cond, Model, Rescheduled, check_model
 from obverse.model.network import InTraining, Network
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
 from obverse.model.readings import Fit

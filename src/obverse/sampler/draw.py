@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from numbers import Integral
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import check_rows
-from obverse.model import SUSPECTS, Cond, Microbatched, Model, check_model
+from obverse.model import Cond, Microbatched, Model
 from obverse.path import Level, Schedule
+from obverse.sampler.asked import check, diagnose
 from obverse.sampler.grids import Grid
 from obverse.sampler.run import Sampler, Step
 from obverse.sampler.sizes import told
@@ -155,7 +154,7 @@ def sampled(
         >>> run.trajectory.data.shape
         torch.Size([15, 4, 2])
     """
-    _check(model, shape, dtype, cond, samples, start)
+    check(model, shape, dtype, cond, samples, start)
     method = _method(solver)
     inner = dtype if dtype in (torch.float32, torch.float64) else torch.float32
 
@@ -231,7 +230,7 @@ def _run(
                 if record:
                     kept.append(step)
         if not bool(x.isfinite().all()):
-            _diagnose(sampler.steps(model, start, cond=cond, seed=seed, samples=samples))
+            diagnose(sampler.steps(model, start, cond=cond, seed=seed, samples=samples))
     smooth = table.draws == 0
     return x, Trajectory.of(kept, start, table.moments[0], smooth) if record else None
 
@@ -242,29 +241,6 @@ def _tableau(solver: Solver, schedule: Schedule, grid: Grid) -> Tableau:
     return solver.tableau(schedule, grid)
 
 
-def _check(
-    model: Model,
-    shape: Sequence[int],
-    dtype: torch.dtype,
-    cond: Cond,
-    samples: Sequence[int] | None,
-    start: Tensor | None,
-) -> None:
-    check_model(model)
-    sizes = isinstance(shape, Sequence) and all(isinstance(size, Integral) for size in shape)
-    if not sizes or len(shape) < 2 or min(shape) < 1:
-        raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {shape} (vectors: (64, 2)).")
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise InvalidArgument(f"dtype is a floating-point type, got {dtype} (torch.float32).")
-    if samples is not None and len(samples) != shape[0]:
-        raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {len(samples)}.")
-    if start is not None and not isinstance(start, Tensor):
-        raise InvalidArgument(f"start is a tensor, got {type(start).__name__} (torch.as_tensor(start)).")
-    if start is not None and tuple(start.shape) != tuple(shape):
-        raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
-    check_rows(cond, shape[0])
-
-
 def with_eta(solver: Solver, eta: float | None) -> Solver:
     """The solver with the eta asked for."""
     if eta is None:
@@ -272,19 +248,3 @@ def with_eta(solver: Solver, eta: float | None) -> Solver:
     if "eta" not in solver.settings():
         raise InvalidArgument(f"Solver {solver.name!r} has no eta; stochastic ones have (solver='sde').")
     return replace(solver, eta=eta)  # type: ignore[type-var]
-
-
-def _diagnose(run: Iterator[Step]) -> None:
-    """Replay, since a run is a function of its seed, and say where it left the finite numbers."""
-    for step in run:
-        seen = [("the state", step.x_t, step.level)]
-        if step.estimate is not None:
-            seen.insert(0, ("the network's output", step.estimate.output, step.estimate.level))
-        for name, value, level in seen:
-            bad = (~value.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
-            if bad:
-                raise NonFinite(
-                    f"Step {step.number} of {step.total}: {name} is not finite at {level}, first in row {bad[0]} "
-                    f"({len(bad)} of {len(value)} rows). {SUSPECTS}"
-                )
-    raise NonFinite("The samples were not finite, yet a replay was: the network is not deterministic.")

@@ -15,7 +15,7 @@ from obverse.ground.families import Family
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows, moved
 from obverse.model import Cond, Model, check_model
-from obverse.model.model import check_size
+from obverse.model.microbatched import check_size
 from obverse.path import Level
 from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.dense import Course

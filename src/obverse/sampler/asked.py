@@ -1,0 +1,54 @@
+"""What `sample` is asked, refused where it means nothing; and what it says where samples are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+
+import torch
+from torch import Tensor
+
+from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.ground.shapes import check_rows
+from obverse.model import SUSPECTS, Cond, Model, check_model
+from obverse.sampler.run import Step
+
+
+def check(
+    model: Model,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    cond: Cond,
+    samples: Sequence[int] | None,
+    start: Tensor | None,
+) -> None:
+    """Refuse arguments of `sample` that mean nothing; as it says."""
+    check_model(model)
+    sizes = isinstance(shape, Sequence) and all(isinstance(size, Integral) for size in shape)
+    if not sizes or len(shape) < 2 or min(shape) < 1:
+        raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {shape} (vectors: (64, 2)).")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InvalidArgument(f"dtype is a floating-point type, got {dtype} (torch.float32).")
+    if samples is not None and len(samples) != shape[0]:
+        raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {len(samples)}.")
+    if start is not None and not isinstance(start, Tensor):
+        raise InvalidArgument(f"start is a tensor, got {type(start).__name__} (torch.as_tensor(start)).")
+    if start is not None and tuple(start.shape) != tuple(shape):
+        raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
+    check_rows(cond, shape[0])
+
+
+def diagnose(run: Iterator[Step]) -> None:
+    """Replay, since a run is a function of its seed, and say where it left the finite numbers."""
+    for step in run:
+        seen = [("the state", step.x_t, step.level)]
+        if step.estimate is not None:
+            seen.insert(0, ("the network's output", step.estimate.output, step.estimate.level))
+        for name, value, level in seen:
+            bad = (~value.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+            if bad:
+                raise NonFinite(
+                    f"Step {step.number} of {step.total}: {name} is not finite at {level}, first in row {bad[0]} "
+                    f"({len(bad)} of {len(value)} rows). {SUSPECTS}"
+                )
+    raise NonFinite("The samples were not finite, yet a replay was: the network is not deterministic.")

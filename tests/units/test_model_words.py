@@ -361,3 +361,16 @@ class Wrapped(nn.Module):
 def test_what_cannot_be_asked_is_refused(x: Tensor, schedule: Any, cond: Any, said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
         fits(lambda x_t, *_: x_t, x, schedule, cond)
+
+
+def test_large_data_are_looked_at_in_part() -> None:
+    """A search makes hundreds of calls: of pictures a few tell as much as all."""
+    known, seen = Gaussian(torch.zeros(3, 32, 32), 0.25, "linear"), set[int]()
+
+    def net(x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        assert cond is not None and len(cond) == len(x_t)
+        seen.add(len(x_t))
+        return known(x_t, t).noise
+
+    fits(net, known.sample(64).float(), "linear", torch.arange(64))
+    assert seen == {16}

@@ -17,7 +17,7 @@ from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, ObverseError, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, check_rows
+from obverse.ground.shapes import against, check_rows, rows
 from obverse.model.inputs import Precondition, Reversed, TimeInput
 from obverse.model.model import Cond, Model
 from obverse.model.network import Network
@@ -28,6 +28,7 @@ KEPT = 7  # of them, the best: where data or noise are all but known already, a 
 LEARNT = 0.95  # of a linear denoiser's error: a network that says 0, or repeats its input, can reach 1
 SLACK = 1.1  # right words leave 1.05 even to a network that is wrong by a fifth, wrong ones 1.2 and more
 ROUNDING = 1e-12  # what is left of an error that is none
+ROWS, NUMBERS = 16, 2**14  # looked at: so many rows, or more while their numbers are no more than these
 SCALES = (1000,)  # of time, besides 1: SD3, FLUX
 
 Words = dict[str, Any]
@@ -106,13 +107,15 @@ class Examples:
         variance = float(x.double().var(0).mean()) if len(x) > 1 else 0.0
         require(0 < variance < math.inf, f"x is data: finite, two different rows or more; got {tuple(x.shape)}.")
         check_rows(cond, len(x))
+        few = slice(0, max(ROWS, NUMBERS // max(1, x[0].numel())))
         middle = -math.log(variance)
         low = max(middle - REACH, *(path.range[0] for path in paths))
         high = min(middle + REACH, *(path.range[1] for path in paths))
         names = ", ".join(path.label for path in paths)
         told = f"Data of variance {variance:.3g} are all signal or all noise on {names}"
         require(low < high, f"{told}: scale x as the network was trained on.")
-        return cls(x, cond, seed, variance, torch.linspace(low, high, LEVELS, dtype=torch.float64))
+        places = torch.linspace(low, high, LEVELS, dtype=torch.float64)
+        return cls(x[few], rows(cond, few), seed, variance, places)
 
     def on(self, path: Schedule) -> Noised:
         """The data with noise, the same on every path."""
@@ -188,9 +191,9 @@ def _sums(model: Model, answer: str, noised: Noised, examples: Examples) -> Tens
     made = []
     for x_t, level in zip(noised.states, noised.levels, strict=True):
         answers = getattr(model(x_t, level, examples.cond), answer)
-        rows = torch.stack([part.flatten().cpu().double() for part in (answers, x_t, examples.x)])
-        require(bool(rows.isfinite().all()), f"the answers are not finite at {level}")
-        made.append(rows @ rows.T / rows.shape[1])
+        known = torch.stack([part.flatten().cpu().double() for part in (answers, x_t, examples.x)])
+        require(bool(known.isfinite().all()), f"the answers are not finite at {level}")
+        made.append(known @ known.T / known.shape[1])
     return torch.stack(made)
 
 

@@ -94,8 +94,9 @@ def fits(
 
     Args:     net: a network as of `Network`; or a `Network`, whose own words are tried too, and which knows how its
                   condition is passed; or any other model, as it is.
-              x: data like those it was trained on, scaled as there; (batch *data); 64 pictures, 256 points. On the CPU
-                  if the network looks its time up in a table: a GPU does not survive an index that is not there.
+              x: data like those it was trained on, scaled as there; (batch *data); 64 pictures, 256 points. The first
+                  rows are shown, 16 or more while they are no more than 16,384 numbers; some 360 calls a path. On the
+                  CPU if the network looks its time up in a table: a GPU does not survive an index that is not there.
               schedule: the path, or those that it may be; by default the model's.
               cond: one row for each sample.
               seed: of the noise.

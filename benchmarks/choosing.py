@@ -29,7 +29,7 @@ import obverse as ob
 import problems
 import stochastic_samplers as stochastic
 from error_against_calls import ours_scores
-from obverse.report.figures import Line, chart
+from obverse.report.figures import Line, chart, written
 from obverse.sampler import propagate
 from problems import SCHEDULES
 
@@ -61,7 +61,7 @@ def main() -> None:
         page = DOCS / f"{name}.md"
         page.write_text(made(printed(page.read_text()), {"errors": partial(errors, peers), **MADE}))
     if "tables" in options.pages:
-        draw("weights", weights_figure())
+        written(DOCS / "weights.svg", weights_figure())
 
 
 def printed(page: str) -> str:
@@ -128,7 +128,8 @@ def errors(peers: list[dict[str, Any]]) -> str:
             if best:
                 row.append(f"{best[problem, calls]:.2g}" if (problem, calls) in best else "")
         rows.append(row)
-    draw("errors", chart("errors", list(lines.values()), x="network calls", y="distance to the exact end", log=True))
+    errors = chart("errors", list(lines.values()), x="network calls", y="distance to the exact end", log=True)
+    written(DOCS / "errors.svg", errors)
     columns = ["default", *OTHERS, *(["best peer"] if best else [])]
     found = table(["calls", *(f"{problem}: {name}" for problem in SHOWN for name in columns)], rows)
     told = f"Best peer: of {', '.join(packages)}, the method and spacing that were best in hindsight of those tried."
@@ -176,11 +177,6 @@ def weights_figure() -> str:
         done = 1 - torch.as_tensor(theta) / (torch.pi / 2)
         lines.append(Line(name, done.tolist(), (shares / shares.sum()).tolist()))
     return chart("weights", lines, x="how far the run is, in angle (0 noise, 1 data)", y="share of |weights|", bottom=0)
-
-
-def draw(name: str, svg: str) -> None:
-    """A figure, where the pages find it; it takes its ink from the page."""
-    (DOCS / f"{name}.svg").write_text(svg + "\n")
 
 
 MADE: dict[str, Callable[[], str]] = {"default": default, "spread": spread, "distances": distances}

@@ -1,4 +1,4 @@
-"""Sphinx: Markdown pages, and reference pages that show docstrings as `help()` does."""
+"""Sphinx: Markdown pages, formulas as MathML, and reference pages that show docstrings as `help()` does."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import pkgutil
 from importlib.metadata import version as version_of
 from typing import Any
 
+from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
 
 import obverse
 from obverse.ground.families import Family
@@ -20,6 +23,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_enable_extensions = ["dollarmath"]
 html_theme = "furo"
 html_title = "obverse"
+html_math_renderer = "mathml"  # which browsers draw by themselves: pages need no network
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 toc_object_entries_show_parents = "hide"
@@ -68,7 +72,18 @@ def as_written(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any
     lines[:] = ["::", "", *(f"   {line}" for line in lines), ""] if any(lines) else []
 
 
+def inline(page: HTML5Translator, formula: nodes.math) -> None:
+    page.body.append(convert(formula.astext()))
+    raise nodes.SkipNode
+
+
+def block(page: HTML5Translator, formula: nodes.math_block) -> None:
+    page.body.append(convert(formula.astext(), display="block"))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer("mathml", (inline, None), (block, None))
     app.add_directive("rooms", Rooms)
     app.add_directive("families", Families)
     app.connect("autodoc-process-docstring", as_written)

@@ -79,19 +79,18 @@ def _draw(schedule: Schedule, out: Path) -> list[Path]:
     """The curves as OUT.path.svg and OUT.logsnr.svg."""
     import torch
 
-    from obverse.report.figures import Line, chart
+    from obverse.report.figures import Line, chart, written
 
     t = torch.linspace(0.001, 0.999, 400, dtype=torch.float64)
     at = schedule.at(t)
     path = [Line(name, t.tolist(), getattr(at, name).tolist()) for name in ("alpha", "sigma")]
     logsnr = [Line("log-SNR", t.tolist(), torch.as_tensor(at.logsnr).tolist())]
-    files = {}
-    for name, lines, y in (("path", path, "share in x_t"), ("logsnr", logsnr, "log(alpha²/sigma²)")):
-        files[out.with_name(f"{out.name}.{name}.svg")] = chart(name, lines, x="t (0 = data, 1 = source)", y=y)
+    charts = {
+        name: chart(name, lines, x="t (0 = data, 1 = source)", y=y)
+        for name, lines, y in (("path", path, "share in x_t"), ("logsnr", logsnr, "log(alpha²/sigma²)"))
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
-    for file, svg in files.items():
-        file.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
-    return list(files)
+    return [written(out.with_name(f"{out.name}.{name}.svg"), svg) for name, svg in charts.items()]
 
 
 def _curve(schedule: Schedule, width: int = 61, height: int = 9) -> str:

@@ -74,12 +74,11 @@ def watching(bar: Bar) -> Watch:
 
 def drawn(path: Path, lines: list[Line], x: str) -> list[Path]:
     """A picture of errors, if there is something to draw it with."""
-    from obverse.report.figures import chart
+    from obverse.report.figures import chart, written
 
     try:
         svg = chart("errors", lines, x=x, y="distance to the ODE's end, of the data's rms", log=True)
     except MissingExtra as error:
         print(f"no picture: {error}", file=sys.stderr)
         return []
-    path.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
-    return [path]
+    return [written(path, svg)]

@@ -119,14 +119,12 @@ def _drawn(recipes: list[Effective], names: tuple[str, ...], out: Path) -> Path:
     """The weights as OUT.weighting.svg."""
     import torch
 
-    from obverse.report.figures import Line, chart
+    from obverse.report.figures import Line, chart, written
 
     logsnr = torch.linspace(-12, 12, 481, dtype=torch.float64)
     lines = [Line(name, logsnr.tolist(), _scaled(recipe, logsnr)) for name, recipe in zip(names, recipes, strict=True)]
     svg = chart("weighting", lines, x="log-SNR", y="weight on the error of the noise", log=True, bottom=1e-6)
-    path = out.with_name(f"{out.name}.weighting.svg")
-    path.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
-    return path
+    return written(out.with_name(f"{out.name}.weighting.svg"), svg)
 
 
 def _cell(value: float) -> str:

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from obverse.ground.extras import load
@@ -72,10 +73,16 @@ def chart(
         low, high = axes.get_ylim()
         axes.set_ylim(low if bottom is None else max(low, bottom), high if top is None else min(high, top))
         if len(lines) > 1:
-            axes.legend()
+            figure.legend(loc="outside upper center", ncols=2)  # never on a curve
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return _for_page(file.getvalue())
+
+
+def written(file: Path, svg: str) -> Path:
+    """A `chart` as a file of its own, which stands alone and on a page alike."""
+    file.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + "\n")
+    return file
 
 
 def _for_page(svg: str) -> str:

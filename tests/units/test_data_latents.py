@@ -107,7 +107,7 @@ def test_a_recipe_trains_on_latents_and_its_samples_are_shown_as_images(
     assert len(list(fit(recipe, tmp_path / "run").steps)) == 2
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 1
     trained = Trained.open(tmp_path / "run")
-    latents = trained.sample(3, Sampling(steps=2))
+    latents = trained.sampled(3, Sampling(steps=2)).x
     facts, images = build.shown(trained.recipe, trained.facts, latents)
     wanted = Autoencoder.open(folder).decode(trained.facts.scaling.undo(latents).float())
     assert (facts.kind, facts.shape, tuple(latents.shape)) == ("images", (3, 16, 16), (3, 4, 8, 8))

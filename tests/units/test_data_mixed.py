@@ -177,7 +177,7 @@ def test_samples_of_a_model_of_a_mixed_table_are_lines_of_its_cells(tmp_path: Pa
     recipe = Recipe(data=str(tmp_path / "a.csv"), columns="mixed", net="mlp", training=Training(steps=2, batch=4))
     assert len(list(fit(recipe, tmp_path / "run").steps)) == 2
     trained = Trained.open(tmp_path / "run")
-    head, *lines = trained.facts.table(trained.sample(9, Sampling(steps=2)))
+    head, *lines = trained.facts.table(trained.sampled(9, Sampling(steps=2)).x)
     assert head == ["species", "island", "mass", "sex"] and len(lines) == 9
     for species, island, mass, sex in lines:
         assert species in ("Adelie", "Gentoo", "Chinstrap") and island in ("Biscoe", "Dream", "")

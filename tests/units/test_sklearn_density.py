@@ -283,8 +283,10 @@ def test_what_is_wrong_with_y_is_said_plainly(grouped: FlowDensity) -> None:
         grouped.sample(2, y="zz")
     with pytest.raises(ValueError, match="y holds 7, which"):
         given(np.array([1, 2, 1])).cond([1, 7], 2)
-    with pytest.raises(ValueError, match="finite numbers for each row, as in fit; got 'zz'"):
+    with pytest.raises(ValueError, match="one finite number for each row, as in fit; got 'zz'"):
         given(np.array([0.5, 0.1])).cond(np.array(["1", "zz"]), 2)
+    with pytest.raises(ValueError, match="2 finite numbers for each row, as in fit; got NaN"):
+        given(np.array([[0.5, 0.1], [0.2, 0.4]])).cond([[1, np.nan]], 1)
 
 
 @pytest.mark.parametrize(

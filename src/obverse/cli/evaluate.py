@@ -46,10 +46,9 @@ def main(argv: list[str]) -> int:
 
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
     trained = Trained.open(options.run, checkpoint=options.checkpoint)
-    method = trained.adapts(sampling)
-    calls = trained.calls(sampling) if method is None else method.max_calls * trained.on(sampling).passes
+    calls = trained.calls(sampling)
     if options.dry_run:
-        most = "" if method is None else "at most "
+        most = "" if trained.adapts(sampling) is None else "at most "
         text = f"would draw samples of {options.run} with {most}{calls} network calls each and measure them"
         options.result(text, {"run": str(options.run), "calls": calls, **asdict(sampling)})
         return 0

@@ -97,7 +97,7 @@ def picture(view: Trained, watch: Callable[[Any], object] | None = None) -> byte
     from obverse.recipes.sampling import Sampling
 
     across = min(16, len(view.facts.classes) or 8)
-    facts, x = shown(view.recipe, view.facts, view.sample(8 * across, Sampling(microbatch=0), watch=watch))
+    facts, x = shown(view.recipe, view.facts, view.sampled(8 * across, Sampling(microbatch=0), watch=watch).x)
     return png(sheet(*pictured(view.recipe, facts, [x]), columns=across))
 
 

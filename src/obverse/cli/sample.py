@@ -90,7 +90,8 @@ def main(argv: list[str]) -> int:
 
     sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
     trained = Trained.open(options.run, ema=options.ema, checkpoint=options.checkpoint)
-    calls = _calls(trained, options, sampling)
+    _agree(trained, options, sampling)
+    calls = trained.calls(sampling)
     out = options.out or options.run / f"samples-{sampling.seed}"
     values = {"run": str(options.run), "n": options.n, "calls": calls, "out": str(out), **asdict(sampling)}
     values |= {"ema": options.ema, "checkpoint": trained.step}
@@ -119,11 +120,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _calls(trained: Trained, options: Sample, sampling: Sampling) -> int:
-    """Network calls for each sample, at most; what does not go together is refused here."""
-    method = trained.adapts(sampling)
+def _agree(trained: Trained, options: Sample, sampling: Sampling) -> None:
+    """Refuse what does not go together, before any work."""
+    adaptive = trained.adapts(sampling) is not None
     if options.parallel:
-        require(method is None, f"--parallel needs a solver with a grid, got {sampling.solver} (dpmpp-2m).")
+        require(not adaptive, f"--parallel needs a solver with a grid, got {sampling.solver} (dpmpp-2m).")
         require(
             options.film in ("gif", "none") and options.show == "state",
             f"--parallel has no states in their order to show, got --film {options.film} --show {options.show} "
@@ -137,13 +138,10 @@ def _calls(trained: Trained, options: Sample, sampling: Sampling) -> int:
         from obverse.ground.extras import load
 
         load("imageio_ffmpeg", "video")  # missed now rather than after the work
-    if method is None:
-        return trained.calls(sampling)
     require(
-        options.show == "state" or options.film == "none",
+        not adaptive or options.show == "state" or options.film == "none",
         f"--show state is what an adaptive solver can, got {options.show} (or a solver with a grid, dpmpp-2m).",
     )
-    return method.max_calls * trained.on(sampling).passes
 
 
 def draw(trained: Trained, options: Sample, sampling: Sampling, drawing: Drawing, reel: Reel) -> Draw:

@@ -13,8 +13,20 @@ from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import Number, exact
 from obverse.interop.between import BY, Between, ddpm_of
 from obverse.interop.refusals import NotLinear
-from obverse.model.inputs import Reversed
-from obverse.path import DDPM, EDM, Cosine, Edm, Level, Linear, NicholDhariwal, Prediction, Schedule, Slider, V
+from obverse.path import (
+    DDPM,
+    EDM,
+    Cosine,
+    Edm,
+    Level,
+    Linear,
+    NicholDhariwal,
+    Prediction,
+    Reversed,
+    Schedule,
+    Slider,
+    V,
+)
 
 FACES = {"epsilon": "noise", "sample": "data", "v_prediction": "v", "flow_prediction": "flow", "trigflow": "v"}
 BETAS = {"linear": "linear", "scaled_linear": "scaled-linear", "squaredcos_cap_v2": "cosine"}

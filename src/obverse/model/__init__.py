@@ -1,7 +1,7 @@
 """Models: networks, exact oracles, and models around models."""
 
 from obverse.model.clamp import Clamped, Dynamic, Thresholded
-from obverse.model.inputs import Precondition, Reversed, TimeInput
+from obverse.model.inputs import Precondition, TimeInput
 from obverse.model.microbatched import Microbatched
 from obverse.model.model import SUSPECTS, Around, Call, Cond, Model, Rescheduled, check_model
 from obverse.model.network import InTraining, Network
@@ -29,7 +29,6 @@ __all__ = [
     "Oracle",
     "Precondition",
     "Rescheduled",
-    "Reversed",
     "SelfConditioned",
     "Thresholded",
     "TimeInput",

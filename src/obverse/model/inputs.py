@@ -10,7 +10,7 @@ import torch
 from obverse.ground.errors import require
 from obverse.ground.families import Family
 from obverse.ground.numerics import Number, exact, log
-from obverse.path import DDPM, Edm, Flow, Level, Prediction, Schedule, Velocity
+from obverse.path import DDPM, Edm, Flow, Level, Prediction, Reversed, Schedule, Velocity
 
 DUST = 1e-9  # what rounding leaves of a whole number below a million
 
@@ -56,7 +56,12 @@ class DataAtOne(TimeInput, name="data-at-1"):
         return self.scale * (1 - level.t)
 
     def face(self, predicts: Prediction) -> Prediction:
-        return Reversed(predicts) if isinstance(predicts, Flow | Velocity) else predicts
+        match predicts:
+            case Flow() | Velocity():
+                return Reversed(predicts)
+            case Reversed(face=Flow() | Velocity()):
+                return predicts.face
+        return predicts
 
 
 @dataclass(frozen=True)
@@ -104,19 +109,6 @@ class NSR(TimeInput, name="nsr"):
 
     def __call__(self, level: Level) -> Number:
         return level.nsr
-
-
-@dataclass(frozen=True)
-class Reversed(Prediction):
-    """A rate as seen when time runs from source to data: minus the row."""
-
-    face: Prediction
-
-    name = "reversed"
-
-    def row(self, level: Level) -> tuple[Number, Number]:
-        a, b = self.face.row(level)
-        return -a, -b
 
 
 class Precondition(Family, family="precondition"):

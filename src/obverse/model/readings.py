@@ -18,10 +18,10 @@ from obverse.ground.errors import InvalidArgument, ObverseError, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows, rows
-from obverse.model.inputs import Precondition, Reversed, TimeInput
+from obverse.model.inputs import Precondition, TimeInput
 from obverse.model.model import Cond, Model
 from obverse.model.network import Network
-from obverse.path import DDPM, Data, Level, Prediction, Schedule, coefficients
+from obverse.path import DDPM, Data, Level, Prediction, Reversed, Schedule, coefficients
 
 LEVELS, REACH = 9, 4.0  # log-SNRs, around the one at which noise is as large as data: beyond, denoising is easy
 KEPT = 7  # of them, the best: where data or noise are all but known already, a face magnifies what is off
@@ -71,7 +71,7 @@ class Fit:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON values."""
-        words = {name: word if isinstance(word, str) else written(word) for name, word in self.words.items()}
+        words = {name: word if isinstance(word, str) else repr(word) for name, word in self.words.items()}
         found = {"score": self.score, "slack": self.slack, "curve": list(self.curve)}
         return {"words": words, **({"failed": self.failed} if self.failed else found)}
 
@@ -144,7 +144,8 @@ def read(model: Network, paths: Sequence[Schedule], examples: Examples) -> Itera
               examples: to read it on.
     """
     spreads = (1.0, float(f"{examples.variance**0.5:.2g}"))
-    faces = _variants("predicts", sigma_data=spreads)
+    plain = [face for face in _variants("predicts", sigma_data=spreads) if not isinstance(face, Reversed)]
+    faces = [*plain, *map(Reversed, plain)]
     preconditions = _variants("precondition", model.precondition, sigma_data=spreads)
     for path in paths:
         noised, discrete = examples.on(path), isinstance(path, DDPM)
@@ -162,10 +163,8 @@ def read(model: Network, paths: Sequence[Schedule], examples: Examples) -> Itera
             except Exception as error:  # whatever a network raises when it is told what it was not made for
                 yield Fit(_specs(words), failed=f"{type(error).__name__}: {error}".partition("\n")[0])
                 continue
-            heard = {time.face(face): face for face in reversed(faces)}
-            ours = list(reversed(heard))
-            for face in dict.fromkeys([*ours, *map(Reversed, ours), model.face]):
-                yield from _read(_specs({**words, "predicts": heard.get(face, face)}), face, noised, sums)
+            for said in dict.fromkeys([*faces, time.face(model.face)]):  # a sign turned twice is no other
+                yield from _read(_specs({**words, "predicts": said}), time.face(said), noised, sums)
 
 
 def is_own(fit: Fit, model: Network) -> bool:
@@ -178,12 +177,7 @@ def is_own(fit: Fit, model: Network) -> bool:
 
 def phrase(words: Words) -> str:
     """Words as they are written in a call."""
-    return ", ".join(f"{name}={written(word)}" for name, word in words.items())
-
-
-def written(word: Any) -> str:
-    """A word as it is written in Python."""
-    return f"Reversed({written(_spec('predicts', word.face))})" if isinstance(word, Reversed) else repr(word)
+    return ", ".join(f"{name}={word!r}" for name, word in words.items())
 
 
 def _sums(model: Model, answer: str, noised: Noised, examples: Examples) -> Tensor:

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground.errors import InvalidArgument, require
-from obverse.model.inputs import Reversed
 from obverse.model.model import Cond, Model
 from obverse.model.network import Network
 from obverse.model.readings import LEARNT, SLACK, Examples, Fit, as_it_is, is_own, phrase, read
-from obverse.path import Schedule
+from obverse.path import Prediction, Reversed, Schedule
 
 ALIKE = 1.02  # of the least error: no data tell 999 t from 1000 t, so the plainest is named, not the luckiest
 LINEAR = 1.1  # of its error: about as a linear denoiser
@@ -133,7 +132,8 @@ def fits(
 
 def _oddity(fit: Fit) -> int:
     """How many of its words are seldom said: another sign, a precondition."""
-    return int(isinstance(fit.words.get("predicts"), Reversed)) + int(fit.words["precondition"] != "none")
+    face = Prediction.of(fit.words.get("predicts", "flow"))  # none, where it could not be called
+    return int(isinstance(face, Reversed)) + int(fit.words["precondition"] != "none")
 
 
 @contextmanager

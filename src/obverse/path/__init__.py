@@ -4,7 +4,20 @@ from obverse.path.circle import VP, Cosine, Laplace, NicholDhariwal, Sqrt, VPLin
 from obverse.path.derived import DDPM, FromSDE, Rescaled, Shifted, Slider
 from obverse.path.estimate import Estimate
 from obverse.path.level import Level, clean, join
-from obverse.path.prediction import Data, Edm, Flow, Noise, Prediction, Score, V, Velocity, change, coefficients, gain
+from obverse.path.prediction import (
+    Data,
+    Edm,
+    Flow,
+    Noise,
+    Prediction,
+    Reversed,
+    Score,
+    V,
+    Velocity,
+    change,
+    coefficients,
+    gain,
+)
 from obverse.path.schedule import Schedule
 from obverse.path.schedules import EDM, VE, Linear, Polynomial
 
@@ -27,6 +40,7 @@ __all__ = [
     "Polynomial",
     "Prediction",
     "Rescaled",
+    "Reversed",
     "Schedule",
     "Score",
     "Shifted",

@@ -8,7 +8,7 @@ With <p, q> = p_a q_b - p_b q_a and the state's own row X = (alpha, sigma):
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -121,6 +121,24 @@ class Edm(Prediction, name="edm"):
         spread = self.sigma_data * level.alpha
         r = (level.sigma**2 + spread**2) ** 0.5
         return level.sigma / (self.sigma_data * r), -spread / r
+
+
+@dataclass(frozen=True)
+class Reversed(Prediction, name="reversed"):
+    """x - eps, flow with the other sign, or another `face` with its; told 1 - t, it is flow in time data-at-1.
+
+    Args:     face: what has the other sign.
+    """
+
+    face: Prediction = field(default_factory=Flow)
+
+    def row(self, level: Level) -> Row:
+        a, b = self.face.row(level)
+        return -a, -b
+
+    def clock(self, level: Level) -> Row:
+        scale, slope = self.face.clock(level)
+        return scale, -slope
 
 
 def determinant(p: Row, q: Row) -> Number:

@@ -115,21 +115,19 @@ def evaluate(
     count = min(len(held), MOST) if count is None else count
     labels = trained.recipe.told(_as_frequent(held, count))
     begun = time.perf_counter()
-    run = trained.draw(count, sampling, labels=labels, watch=watch)
+    run = trained.sampled(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
     x = trained.facts.settled(run.x)
     real, unseen = (look(data, count) for data in (train, held))
     made, known, new = map(neighbours_by(trained.recipe, trained.facts), (x, real.x, unseen.x))
-    accuracy = accuracy_of_real = None
+    accuracy = accuracy_of_real = garments = garments_of_real = None
     if labels is not None and real.label is not None and unseen.label is not None:
         everything = torch.cat([known, new]), torch.cat([real.label, unseen.label])
         accuracy = nearest_neighbour_accuracy(made, labels, *everything)
         accuracy_of_real = nearest_neighbour_accuracy(new, unseen.label, known, real.label)
-    garments = garments_of_real = None
-    kinds = _garments(trained.facts) if features_for(trained.recipe, trained.facts) == "fashion" else None
-    if accuracy is not None and labels is not None and unseen.label is not None and kinds is not None:
-        garments = fashion.class_accuracy(x, kinds[labels])
-        garments_of_real = fashion.class_accuracy(unseen.x, kinds[unseen.label])
+        if (kinds := _garments(trained.facts)) is not None:
+            garments = fashion.class_accuracy(x, kinds[labels])
+            garments_of_real = fashion.class_accuracy(unseen.x, kinds[unseen.label])
     return Evaluation(
         samples=x,
         labels=labels,
@@ -188,7 +186,7 @@ def _steps(trained: Trained, sampling: Sampling) -> int | None:
 def _garments(facts: build.Facts) -> Tensor | None:
     """The number that the shipped network gives each class, found by its name; None where it does not know one."""
     known = fashion.classes()
-    if not facts.classes or not set(facts.classes) <= set(known):
+    if tuple(facts.shape) != fashion.SHAPE or not set(facts.classes) <= set(known):
         return None
     return torch.tensor([known.index(name) for name in facts.classes])
 

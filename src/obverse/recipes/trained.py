@@ -112,8 +112,10 @@ class Trained(NamedTuple):
         return method if sampling.eta is None else replace(method, eta=sampling.eta)
 
     def calls(self, sampling: Sampling) -> int:
-        """Network calls for each sample, guidance's second one counted."""
-        return self.tableau(sampling).calls * self.on(sampling).passes
+        """Network calls for each sample, guidance's second one counted; of an adaptive solver the most it may take."""
+        method = self.adapts(sampling)
+        calls = self.tableau(sampling).calls if method is None else method.max_calls
+        return calls * self.on(sampling).passes
 
     def grid(self, sampling: Sampling) -> Grid:
         """The grid that would be visited."""
@@ -125,23 +127,7 @@ class Trained(NamedTuple):
         """The time that sampling begins at unless a grid says otherwise: 1, or just below where 1 cannot be."""
         return beginning(self._unbounded(sampling))
 
-    def sample(
-        self,
-        count: int,
-        sampling: Sampling,
-        *,
-        labels: Tensor | None = None,
-        samples: Sequence[int] | None = None,
-        watch: Callable[[Step | Round], object] | None = None,
-    ) -> Tensor:
-        """Samples in network units, on the CPU; (count *data). `facts.scaling.undo` brings them to the data's own.
-
-        Args:     labels: (count,); default the classes in turn.
-                  watch: called with every Step, of an adaptive solver every Round; both know what is `behind`.
-        """
-        return self.draw(count, sampling, labels=labels, samples=samples, watch=watch).x
-
-    def draw(
+    def sampled(
         self,
         count: int,
         sampling: Sampling,
@@ -150,7 +136,12 @@ class Trained(NamedTuple):
         samples: Sequence[int] | None = None,
         watch: Callable[[Step | Round], object] | None = None,
     ) -> Sampled:
-        """What `sample` draws, and what it took; of an adaptive solver as `Ledger.of`."""
+        """Samples, and what they took; `facts.scaling.undo` brings x, in network units, to the data's own.
+
+        Args:     labels: (count,); default the classes in turn.
+                  watch: called with every Step, of an adaptive solver every Round; both know what is `behind`.
+        Returns:  x on the CPU, (count *data); the ledger, of an adaptive solver as `Ledger.of`.
+        """
         drawing, method = self.drawing(count, sampling, labels=labels, samples=samples), self.adapts(sampling)
         if method is None:
             return drawing.by_table(self.tableau(sampling), watch)
@@ -160,7 +151,7 @@ class Trained(NamedTuple):
     def drawing(
         self, count: int, sampling: Sampling, *, labels: Tensor | None = None, samples: Sequence[int] | None = None
     ) -> Drawing:
-        """What `sample` draws, for other ways to draw it; arguments as there."""
+        """What `sampled` draws, for other ways to draw it; arguments as there."""
         labels = build.labels_for(self.recipe, self.facts, count) if labels is None else labels
         return Drawing(
             self.on(sampling),

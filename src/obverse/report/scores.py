@@ -117,7 +117,7 @@ def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None
     begun = time.perf_counter()
     try:
         watch = subject.watching(count * sampling.steps)
-        run = subject.trained.draw(count, sampling, labels=labels, watch=watch)
+        run = subject.trained.sampled(count, sampling, labels=labels, watch=watch)
     except ObverseError as error:
         return {**found, "refused": str(error)}
     found["seconds"] = time.perf_counter() - begun

@@ -91,7 +91,7 @@ class Subject:
             found = evaluate(self.trained, self.sampling, count=self.count, bootstrap=_BOOTSTRAP, watch=watch)
         except ObverseError as error:
             labels = self.labels(self.count or COUNT)
-            x = self.trained.sample(self.count or COUNT, self.sampling, labels=labels, watch=watch)
+            x = self.trained.sampled(self.count or COUNT, self.sampling, labels=labels, watch=watch).x
             return Drawn(self.trained.facts.settled(x), labels, None, str(error))
         return Drawn(found.samples, found.labels, found)
 

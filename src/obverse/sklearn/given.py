@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +70,15 @@ class Numbers(Given):
     def cond(self, y: Any, count: int) -> Tensor:
         word = next(filter(is_word, np.ravel(np.asarray(y, object))), None)
         if word is not None:
-            raise ValueError(f"y has {self.shape or 'one'} finite numbers for each row, as in fit; got {str(word)!r}.")
+            raise self._refused(repr(str(word)))
         values = _for_each(np.asarray(y, dtype=np.float64), count, len(self.shape))
         if values.shape[1:] != self.shape or not np.isfinite(values).all():
-            raise ValueError(f"y has {self.shape or 'one'} finite numbers for each row, as in fit; got {values.shape}.")
+            raise self._refused(f"{values.shape}" if np.isfinite(values).all() else "NaN or infinity")
         return self.scaling.apply(torch.as_tensor(values.reshape(count, -1).copy()))
+
+    def _refused(self, got: str) -> ValueError:
+        many = f"{math.prod(self.shape)} finite numbers" if self.shape else "one finite number"
+        return ValueError(f"y has {many} for each row, as in fit; got {got}.")
 
 
 def given(y: NDArray[Any]) -> Given:

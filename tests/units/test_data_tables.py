@@ -79,6 +79,12 @@ def test_a_column_of_words_is_refused_with_its_first_value_and_the_fix(tmp_path:
         load(path, damaged="skip")
 
 
+def test_a_number_with_a_comma_is_not_sent_where_it_is_refused_again(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"column 'a' holds '1,5', .*; write 1\.5 .* label='a'") as refusal:
+        load(csv(tmp_path, "a;b\n1,5;2\n3;4\n"))
+    assert "mixed" not in str(refusal.value)
+
+
 def test_a_table_without_a_header_and_with_words_says_how_to_name_the_class(tmp_path: Path) -> None:
     path = csv(tmp_path, "5.1,3.5,setosa\n4.9,3.0,virginica\n")
     with pytest.raises(DataError, match="line 1: column '2' holds 'setosa'"):

@@ -154,7 +154,7 @@ def _numbers(where: str, name: str, column: Any) -> NDArray[Any]:
     kind = column.type
     if not any(test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)):
         first = next((value for value in column.to_pylist() if value is not None), None)
-        raise DataError(f"{where}: {not_a_number(name, repr(first))}.")
+        raise DataError(f"{where}: {not_a_number(name, first)}.")
     if types.is_boolean(kind):
         column = column.cast("uint8")
     if types.is_decimal(kind) or (column.null_count and not types.is_floating(kind)):

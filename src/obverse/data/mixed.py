@@ -123,11 +123,11 @@ def _field(where: str, name: str, values: Sequence[Cell], ordinal: bool) -> Fiel
         whole = all(number is not None and number.is_integer() for number in numbers)
         return Field(name, "whole" if whole else "number", missing=missing)
     levels = sorted({_word(value) for value in there})
-    comma = next((level for level in levels if "," in level), None)
-    if comma is not None and all(_as_number(level.replace(",", ".")) is not None for level in levels):
+    comma = next(filter(without_comma, levels), None)
+    if comma is not None and all(_as_number(level) is not None or without_comma(level) for level in levels):
         raise DataError(
-            f"{where}: column {name!r} holds {comma!r}: write {comma.replace(',', '.')} if that is a number, without a "
-            "comma for thousands; if it is a word, write it with another sign."
+            f"{where}: column {name!r} holds {comma!r}: {without_comma(comma)}; if it is a word, write it with another "
+            "sign."
         )
     if len(levels) == len(there) > FEW:
         raise DataError(
@@ -186,6 +186,14 @@ def _as_number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError):
         return None
+
+
+def without_comma(word: str) -> str:
+    """What to do about a word such as 1,5; "" for one that is no number written with a comma."""
+    plain = word.strip().replace(",", ".")
+    if "," not in word or _as_number(plain) is None:
+        return ""
+    return f"write {plain} if that is a number (no comma for thousands)"
 
 
 def _word(value: Any) -> str:

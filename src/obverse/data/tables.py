@@ -8,13 +8,14 @@ from array import array
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor
 
 from obverse.data.damage import Ledger, decoding, printable
 from obverse.data.dataset import Dataset, encode
+from obverse.data.mixed import without_comma
 from obverse.data.rows import Rows
 from obverse.data.scaling import Scaling
 from obverse.ground.errors import DataError, UnknownName
@@ -104,16 +105,17 @@ def _complaints(cells: list[str], columns: list[str], at: int | None) -> Iterato
         if not cell.strip():
             yield f"column {name!r} is empty (a missing value; columns='mixed' learns them)"
         elif not is_number(cell):
-            yield not_a_number(name, repr(cell))
+            yield not_a_number(name, cell)
         elif not math.isfinite(float(cell)):
             yield f"column {name!r} is {cell.strip()}"
 
 
-def not_a_number(name: str, value: str) -> str:
+def not_a_number(name: str, cell: Any) -> str:
     """Why a cell is refused, and what to do."""
+    learn = without_comma(str(cell)) or "learn its words with columns='mixed'"
     return (
-        f"column {name!r} holds {value}, which is not a number; drop the column, learn its words with columns='mixed', "
-        f"or make it the class with label={name!r}"
+        f"column {name!r} holds {cell!r}, which is not a number; {learn}, drop the column, or make it the class with "
+        f"label={name!r}"
     )
 
 

@@ -86,48 +86,34 @@ def load(
         (1797, (1, 8, 8), 10)
     """
     path, kind = Path(source), _kind(source)
-    if image_size is not None and (kind not in ("folder", "saved", *ARCHIVES) or image_size < 1):
-        raise InvalidArgument(f"image_size is pixels >= 1, for a folder of images; got {image_size} for {source}.")
-    if label is not None and kind not in (".npz", ".safetensors", "saved", *_TABLES):
-        raise InvalidArgument(f"label is a column of a table or a key of a .npz; got {label!r} for {source}.")
-    if columns not in ("numbers", "mixed", "ordinal") or (columns != "numbers" and kind not in _TABLES):
-        raise InvalidArgument(f"columns is numbers, or of a table mixed or ordinal; got {columns!r} for {source}.")
-    if sum(option is not None for option in (image_size, length, points)) > 1:
-        raise InvalidArgument(f"image_size, length and points are each for other files; give one for {source}.")
-    for word, number in (("length", length), ("points", points)):
-        fit = ("folder", *ARCHIVES, *(_AXES if word == "length" else ()))
-        if number is not None and (number < 1 or kind not in fit):
-            raise InvalidArgument(
-                f"{word} is >= 1, for a folder of sounds, series or clouds; got {number} for {source}."
-            )
+    words = None if columns == "numbers" else columns
+    _check(source, kind, image_size=image_size, length=length, points=points, label=label, columns=words)
     if kind in _MADE:
         return _MADE[kind]()
     if kind in _SHIPPED:
         return _SHIPPED[kind](damaged)
-    if kind in _TABLES and columns != "numbers":
-        return read_mixed(path, damaged, label, columns == "ordinal")
+    if kind in _TABLES and words is not None:
+        return read_mixed(path, damaged, label, ordinal=words == "ordinal")
     if kind in _TABLES:
         return _TABLES[kind](path, damaged, label)
     if kind == "saved":
         return read_saved(path, damaged, image_size, label, progress)
-    if kind in ("folder", *ARCHIVES):
-        shards = [path] if kind in ARCHIVES else _shards(path)
-        kinds = (SUFFIXES, SOUNDS, SERIES)[2 if points else 1 if length else 0 : 1 if image_size else 3]
-        for suffixes in kinds:
-            ledger = Ledger(damaged)
-            listing = Archives(shards, suffixes, ledger) if shards else Folder(path, suffixes, ledger)
-            if len(listing) and suffixes is SUFFIXES:
-                return read_images(path, listing, ledger, image_size, progress)
-            if len(listing):
-                return read_signals(path, listing, ledger, length, points, progress)
-        ledger.require_samples(0, f"{printable(path)} (as a folder of {' '.join(chain(*kinds))})")
-    if kind == ".npz":
-        return _along(read_npz(path, damaged, label), length)
-    if kind == ".safetensors":
-        return _along(read_safetensors(path, damaged, label), length)
-    if kind == ".npy":
-        return _along(read_npy(path, damaged), length)
-    return read_idx(_idx_in(path) or path, printable(path.resolve().name), damaged)
+    if kind in _FOLDERS:
+        return _read_files(path, damaged, image_size, length, points, progress)
+    if kind == "idx":
+        return read_idx(_idx_in(path) or path, printable(path.resolve().name), damaged)
+    return _along(read_npy(path, damaged) if kind == ".npy" else _KEYED[kind](path, damaged, label), length)
+
+
+def _check(source: str | Path, kind: str, **options: int | str | None) -> None:
+    """Refuse options that the source has no use for."""
+    for option, value in options.items():
+        kinds, what = _OPTIONS[option]
+        bad = value < 1 if isinstance(value, int) else option == "columns" and value not in ("mixed", "ordinal")
+        if value is not None and (bad or kind not in kinds):
+            raise InvalidArgument(f"{option} is {what}; got {value!r} for {source}.")
+    if sum(options[name] is not None for name in ("image_size", "length", "points")) > 1:
+        raise InvalidArgument(f"image_size, length and points are each for other files; give one for {source}.")
 
 
 def _kind(source: str | Path) -> str:
@@ -139,13 +125,13 @@ def _kind(source: str | Path) -> str:
         raise UnknownName("data set or path", printable(path), _NAMES)
     if path.is_dir():
         return "saved" if is_saved(path) else "idx" if _idx_in(path) else "folder"
-    if path.suffix.lower() in (".npy", ".npz", ".safetensors", *_TABLES, *ARCHIVES):
+    if path.suffix.lower() in (*_ARRAYS, *_TABLES, *ARCHIVES):
         return path.suffix.lower()
     if "idx" in path.name or path.name.endswith("ubyte"):
         return "idx"
     raise DataError(
         f"{printable(path)} is not a kind of file that is read here: a folder of images, sounds or arrays, "
-        f"{', '.join((*_AXES, *_TABLES, *ARCHIVES))}, IDX (a name with 'idx', also .gz)."
+        f"{', '.join((*_ARRAYS, *_TABLES, *ARCHIVES))}, IDX (a name with 'idx', also .gz)."
     )
 
 
@@ -161,9 +147,32 @@ def _along(data: Dataset, length: int | None) -> Dataset:
     return replace(data, values=values, scaling=Scaling.standard(values))
 
 
-def _shards(folder: Path) -> list[Path]:
-    """The archives in a folder, in the order of their names."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in ARCHIVES and file.is_file())
+def _read_files(
+    path: Path,
+    damaged: str,
+    image_size: int | None,
+    length: int | None,
+    points: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Dataset:
+    """A folder or archives: the images in it, or else the sounds, or else the series; only what an option is for."""
+    shards, kinds = _shards(path), [SUFFIXES, SOUNDS, SERIES]
+    kinds = kinds[:1] if image_size else kinds[1:] if length else kinds[2:] if points else kinds
+    for suffixes in kinds:
+        ledger = Ledger(damaged)
+        listing = Archives(shards, suffixes, ledger) if shards else Folder(path, suffixes, ledger)
+        if len(listing):
+            break
+    ledger.require_samples(len(listing), f"{printable(path)} (as a folder of {' '.join(chain(*kinds))})")
+    if suffixes is SUFFIXES:
+        return read_images(path, listing, ledger, image_size, progress)
+    return read_signals(path, listing, ledger, length, points, progress)
+
+
+def _shards(path: Path) -> list[Path]:
+    """An archive, or those in a folder, in the order of their names."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sorted(file for file in files if file.suffix.lower() in ARCHIVES and file.is_file())
 
 
 def _idx_in(folder: Path) -> Path | None:
@@ -187,7 +196,8 @@ def _fashion_mnist(damaged: str) -> Dataset:
     return read_idx(images, "fashion-mnist", damaged, _GARMENTS)
 
 
-_AXES = (".npy", ".npz", ".safetensors")
+_KEYED = {".npz": read_npz, ".safetensors": read_safetensors}
+_ARRAYS, _FOLDERS = (".npy", *_KEYED), ("folder", *ARCHIVES)
 _MADE = {
     "two-moons": generated.two_moons,
     "8-gaussians": generated.eight_gaussians,
@@ -200,3 +210,10 @@ _MADE = {
 _SHIPPED = {"digits": _digits, "fashion-mnist": _fashion_mnist, "one-shots": one_shots}
 _NAMES = (*_SHIPPED, *_MADE)
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".arrow": read_arrow, ".feather": read_arrow}
+_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {  # the kinds of source that have a use for each, and what it is
+    "image_size": ((*_FOLDERS, "saved"), "pixels >= 1, for a folder of images"),
+    "length": ((*_FOLDERS, *_ARRAYS), ">= 1, for a folder of sounds or series, or an array of signals"),
+    "points": (_FOLDERS, ">= 1, for a folder of point clouds"),
+    "label": ((*_KEYED, "saved", *_TABLES), "a column of a table or a key of a .npz"),
+    "columns": (tuple(_TABLES), "numbers, or of a table mixed or ordinal"),
+}

@@ -48,12 +48,7 @@ def read_images(
     where = printable(path)
     if not len(listing):
         ledger.require_samples(0, f"{where} (as images: {' '.join(SUFFIXES)})")
-    tops = [listing.top(number) for number in (range(len(listing)) if not listing.labels else ())]
-    inside = any(top is not None for top in tops)
-    if inside and None in tops:
-        stray = printable(listing.names[tops.index(None)])
-        raise DataError(f"{where}: {stray} lies beside class folders; move it into one, or all images into one folder.")
-    words = listing.labels or (tops if inside else [])
+    words = listing.classes(range(len(listing)), where)
     remarks = Counter[str]()
     decoder = _Decoder(listing, image_size, remarks)
     channels, height, width = decoder.probe()
@@ -65,7 +60,7 @@ def read_images(
         pixels, kept = decoder.everything(ledger, progress)
         values = torch.from_numpy(pixels)
     ledger.require_samples(len(kept), where)
-    labels, classes = encode(str(words[number]) for number in kept) if words else (None, tuple[str, ...]())
+    labels, classes = encode(words[number] for number in kept) if words else (None, tuple[str, ...]())
     notes = tuple(f"{count:,} {remark}" for remark, count in sorted(remarks.items()))
     entries = tuple(ledger.entries)
     name, scaling = printable(path.resolve().name), Scaling.of_range(0, 255)

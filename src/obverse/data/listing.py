@@ -61,7 +61,7 @@ class Names(Sequence[str]):
 class Listing(ABC):
     """Files by number.
 
-    Args:     names: relative to the folder or archive.
+    Attributes: names: relative to the folder or archive.
               labels: what stands beside each file as its class; empty if nothing does.
     """
 
@@ -76,8 +76,21 @@ class Listing(ABC):
     def open(self, number: int) -> str | io.BytesIO:
         """What a decoder can open."""
 
-    def top(self, number: int) -> str | None:
-        """The folder that a file lies in, seen from the top; None if it lies there itself."""
+    def classes(self, numbers: Sequence[int], where: str) -> list[str]:
+        """Of some files the class: what stands beside each, or the folder at the top that it lies in; [] for none.
+
+        Raises:   DataError where some files lie in folders and others do not.
+        """
+        if self.labels:
+            return [self.labels[number] for number in numbers]
+        tops = [self._top(number) for number in numbers]
+        found = [top for top in tops if top is not None]
+        if found and None in tops:
+            stray = printable(self.names[numbers[tops.index(None)]])
+            raise DataError(f"{where}: {stray} lies beside class folders; move it into one, or all into one folder.")
+        return found
+
+    def _top(self, number: int) -> str | None:
         first, slash, _ = self.names[number].partition("/")
         return printable(first) if slash else None
 

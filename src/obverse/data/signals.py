@@ -65,11 +65,7 @@ def read_signals(
         kept.append(number)
     ledger.require_samples(len(kept), where)
     values = torch.from_numpy(np.stack(_fitted(where, found, kept, length, points)))
-    tops = [listing.labels[number] if listing.labels else listing.top(number) for number in kept]
-    words = [top for top in tops if top is not None]
-    if words and len(words) < len(tops):
-        stray = printable(listing.names[kept[tops.index(None)]])
-        raise DataError(f"{where}: {stray} lies beside class folders; move it into one, or all into one folder.")
+    words = listing.classes(kept, where)
     labels, classes = encode(words) if words else (None, tuple[str, ...]())
     notes = (f"{rate:,} samples a second",) if rate else ()
     scaling, entries = Scaling.standard(values), tuple(ledger.entries)

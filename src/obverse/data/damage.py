@@ -71,7 +71,12 @@ def decoding(where: str) -> Iterator[None]:
             "UTF-8; or by iconv -f LATIN1 -t UTF-8, or -f UTF-16, whichever it is)."
         ) from error
     except Exception as error:
-        raise DataError(f"{where} cannot be read: {' '.join(str(error).split()) or type(error).__name__}.") from error
+        raise DataError(f"{where} cannot be read: {in_words(error)}.") from error
+
+
+def in_words(error: Exception) -> str:
+    """What a foreign decoder says, on one line; the error's kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def printable(path: str | Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from obverse.data.arrow import Columns, table_of_arrow
 from obverse.data.damage import Ledger, decoding, printable
 from obverse.data.dataset import Dataset
 from obverse.data.images import read_images
-from obverse.data.listing import Listing
+from obverse.data.listing import Listing, Progress
 from obverse.ground import extras
 from obverse.ground.errors import UnknownName
 
@@ -29,7 +28,7 @@ def read_saved(
     damaged: str,
     image_size: int | None,
     label: str | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Dataset:
     """The train part of what was saved, or all if it has no parts; its class is the first column of classes."""
     module = extras.load("datasets", extra="datasets")

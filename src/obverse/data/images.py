@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from obverse.data.damage import Ledger, printable
+from obverse.data.damage import Ledger, in_words, printable
 from obverse.data.dataset import Dataset, encode
-from obverse.data.listing import Listing
+from obverse.data.listing import Listing, Progress
 from obverse.data.rows import Made, Rows
 from obverse.data.scaling import Scaling
 from obverse.ground.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-Progress = Callable[[int, int], None]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64 * 2**20
@@ -209,4 +207,4 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):
         return "not an image that can be read, or an empty file"
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return in_words(error).rstrip(".")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from obverse.data.damage import printable
+from obverse.data.damage import in_words, printable
 from obverse.data.dataset import Dataset
 from obverse.data.rows import Mapped, chunks
 from obverse.data.scaling import Scaling
@@ -53,7 +53,7 @@ class Autoencoder:
         try:
             net = made.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
         except Exception as error:  # whatever it meets in foreign files
-            raise DataError(f"{printable(folder)} holds no AutoencoderKL: {' '.join(str(error).split())}") from error
+            raise DataError(f"{printable(folder)} holds no AutoencoderKL: {in_words(error)}") from error
         return cls(net.eval().requires_grad_(False))
 
     @torch.no_grad()

@@ -17,12 +17,14 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from obverse.data.damage import Ledger, decoding, printable, refuse_bomb
 from obverse.ground.errors import DataError
+
+Progress = Callable[[int, int], None]  # called with (files read, files in all)
 
 ARCHIVES = (".tar", ".zip")
 _LOCAL = struct.Struct("<4s2xH18xHH")  # of a zip member's own header: magic, flags, lengths of name and extra

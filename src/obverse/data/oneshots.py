@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from obverse.data.damage import Ledger, printable
+from obverse.data.damage import Ledger, in_words, printable
 from obverse.data.dataset import Dataset, encode
 from obverse.data.scaling import Scaling
 from obverse.ground import extras
@@ -56,7 +56,7 @@ def one_shots(damaged: str) -> Dataset:
         except MissingExtra:
             raise
         except Exception as error:  # a decoder raises anything on torn bytes
-            ledger.drop(printable(path), " ".join(str(error).split()) or type(error).__name__)
+            ledger.drop(printable(path), in_words(error))
             continue
         if len(sound) <= _LONGEST:
             found.append(_fitted(sound))

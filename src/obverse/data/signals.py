@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from obverse.data.damage import Ledger, printable, refuse_bomb
+from obverse.data.damage import Ledger, in_words, printable, refuse_bomb
 from obverse.data.dataset import Dataset, encode
-from obverse.data.listing import Listing
+from obverse.data.listing import Listing, Progress
 from obverse.data.rows import floats
 from obverse.data.scaling import Scaling
 from obverse.ground import extras, noise
 from obverse.ground.errors import DataError, MissingExtra
 
 SOUNDS, SERIES = (".wav", ".flac"), (".npy", ".npz")
-Progress = Callable[[int, int], None]
 Signal = NDArray[Any]  # float32, or float64 where that is needed
 
 
@@ -51,7 +49,7 @@ def read_signals(
         except MissingExtra:
             raise
         except Exception as error:  # decoders raise anything on hostile bytes
-            ledger.drop(name, " ".join(str(error).split()) or type(error).__name__)
+            ledger.drop(name, in_words(error))
             continue
         finally:
             if progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -16,7 +15,7 @@ from obverse.data.damage import Ledger, printable
 from obverse.data.dataset import Dataset
 from obverse.data.hub import is_saved, read_saved
 from obverse.data.images import SUFFIXES, read_images
-from obverse.data.listing import ARCHIVES, Archives, Folder
+from obverse.data.listing import ARCHIVES, Archives, Folder, Progress
 from obverse.data.oneshots import one_shots
 from obverse.data.rows import Turned
 from obverse.data.scaling import Scaling
@@ -43,7 +42,7 @@ def load(
     columns: str = "numbers",
     length: int | None = None,
     points: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Data from a name or a path.
 
@@ -153,7 +152,7 @@ def _read_files(
     image_size: int | None,
     length: int | None,
     points: int | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Dataset:
     """A folder or archives: the images in it, or else the sounds, or else the series; only what an option is for."""
     shards, kinds = _shards(path), [SUFFIXES, SOUNDS, SERIES]

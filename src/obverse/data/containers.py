@@ -19,12 +19,12 @@ import numpy as np
 from obverse.data.arrays import PICKLED, Array, data_set, from_array
 from obverse.data.damage import decoding, printable, refuse_bomb
 from obverse.data.dataset import Dataset
+from obverse.data.listing import HEADER, past_header
 from obverse.data.rows import MAPPED
 from obverse.ground.errors import DataError, UnknownName
 
 _VALUE_KEYS, _LABEL_KEYS = ("x", "data", "images", "arr_0"), ("y", "label", "labels")
 _IDX = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_LOCAL = struct.Struct("<4s2xH18xHH")  # of a zip member's own header: magic, flags, lengths of name and extra
 # fmt: off
 _SAFE = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
          "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
@@ -115,12 +115,8 @@ def _in_place(path: Path, entry: zipfile.ZipInfo) -> Array:
     where = f"{printable(path)}, array {entry.filename.removesuffix('.npy')!r}"
     with decoding(where), path.open("rb") as file:
         file.seek(entry.header_offset)
-        head = file.read(_LOCAL.size)
-        magic, flags, name, extra = _LOCAL.unpack(head)
-        if magic != b"PK\3\4" or flags & 1:
-            raise DataError(f"{where} is encrypted, or not where the file says.")
-        file.seek(name + extra, 1)
-        begin = file.tell()
+        begin = entry.header_offset + past_header(file.read(HEADER.size), where)
+        file.seek(begin)
         shape, fortran, dtype = _npy_header(file)
         offset = file.tell()
         if dtype.hasobject:

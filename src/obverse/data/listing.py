@@ -27,7 +27,7 @@ from obverse.ground.errors import DataError
 Progress = Callable[[int, int], None]  # called with (files read, files in all)
 
 ARCHIVES = (".tar", ".zip")
-_LOCAL = struct.Struct("<4s2xH18xHH")  # of a zip member's own header: magic, flags, lengths of name and extra
+HEADER = struct.Struct("<4s2xH18xHH")  # of a zip member's own header: magic, flags, lengths of name and extra
 _LABEL_BYTES = 2**20  # a .cls or .json with a label is smaller
 _LABEL_KEYS = ("label", "cls", "class")
 
@@ -219,10 +219,7 @@ class Archives(Listing):
         file, where = self._files[archive], f"{printable(self._paths[archive])}, {printable(member.name)}"
         offset = member.offset
         if member.method >= 0:
-            magic, flags, name, extra = _LOCAL.unpack(os.pread(file, _LOCAL.size, offset))
-            if magic != b"PK\3\4" or flags & 1:
-                raise DataError(f"{where} is encrypted, or not where the archive says.")
-            offset += _LOCAL.size + name + extra
+            offset += past_header(os.pread(file, HEADER.size, offset), where)
         refuse_bomb(where, member.size, member.packed)
         data = os.pread(file, member.packed, offset)
         if member.method == zipfile.ZIP_DEFLATED:
@@ -248,6 +245,14 @@ def _of_zip(path: Path) -> Iterator[_Member]:
             if not entry.is_dir():
                 sizes = entry.header_offset, entry.compress_size, entry.file_size
                 yield _Member(entry.filename, *sizes, entry.compress_type)
+
+
+def past_header(head: bytes, where: str) -> int:
+    """How far the data of a zip's member lie behind the beginning of its own header."""
+    magic, flags, name, extra = HEADER.unpack(head)
+    if magic != b"PK\3\4" or flags & 1:
+        raise DataError(f"{where} is encrypted, or not where the archive says.")
+    return HEADER.size + int(name + extra)
 
 
 def _close(files: list[int]) -> None:

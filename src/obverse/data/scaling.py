@@ -71,7 +71,7 @@ class Scaling:
 
     def apply(self, raw: Tensor) -> Tensor:
         """Raw units to network units; (batch *data) -> the same, float32."""
-        shift, scale = self._against(raw)
+        shift, scale = self.against(raw)
         return ((raw.double() - shift) / scale).float()
 
     def undo(self, x: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class Scaling:
             tensor([[2.5000, 0.1000]], dtype=torch.float64)
         """
         x = x.detach().to("cpu", torch.float64)
-        shift, scale = self._against(x)
+        shift, scale = self.against(x)
         raw = x * scale + shift
         for index in self.constant:
             raw[:, index] = self.shift[index]
@@ -109,7 +109,8 @@ class Scaling:
             raise InvalidArgument(f"A scaling is written as lists shift, scale and constant, got {data!r}.") from error
         return cls(shift, scale, constant)
 
-    def _against(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    def against(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and scale in float64 where some values are, shaped for them."""
         shift, scale = torch.tensor([self.shift, self.scale], dtype=torch.float64, device=values.device)
         if len(self.shift) == 1:
             return shift, scale

@@ -131,14 +131,8 @@ def _scaled(x: Tensor, scaling: Scaling | None) -> tuple[Tensor, float]:
         raise InvalidArgument(
             f"What never varies has no density: columns {list(scaling.constant)} are constant (leave them out)."
         )
-    shift, scale = (
-        torch.tensor(values, dtype=torch.float64, device=x.device) for values in (scaling.shift, scaling.scale)
-    )
-    if len(shift) not in (1, x.shape[1]):
-        raise InvalidArgument(f"This scaling is for {len(shift)} columns or channels, got x {tuple(x.shape)}.")
-    shape = (-1, *(1,) * (x.ndim - 2))
-    each = x[0].numel() / len(shift)
-    return (x - shift.reshape(shape)) / scale.reshape(shape), float(scale.log().sum()) * each
+    shift, scale = scaling.against(x)
+    return (x - shift) / scale, float(scale.log().sum()) * (x[0].numel() / scale.numel())
 
 
 def _check(x: Tensor, tolerance: float, probes: int | None, samples: Sequence[int] | None, max_calls: int) -> None:

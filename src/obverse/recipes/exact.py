@@ -61,7 +61,7 @@ class Exact(Model):
         known = law(recipe.data)
         if known is None:
             return None
-        shift, scale = torch.tensor([facts.scaling.shift, facts.scaling.scale], dtype=torch.float64)
+        shift, scale = facts.scaling.against(known.means)
         classes = [] if known.labels is None else [known.labels == label for label in range(len(facts.classes))]
         asked = build.model(replace(recipe, recall=0.0), torch.nn.Module())  # for its schedule and face
         return cls(

@@ -46,8 +46,8 @@ class Table:
             raise ValueError(f"X has no density: none of its {rows.shape[1]} columns varies over {len(rows)} rows.")
         scaling = Scaling(*(tuple(values[i] for i in varying) for values in (whole.shift, whole.scale)))
         made = cls(varying, scaling, rows[0])
-        shift, scale = torch.tensor([scaling.shift, scaling.scale], dtype=torch.float64)
         raw, called = columns[:, varying], [names[int(i)] for i in varying]
+        shift, scale = scaling.against(raw)
         unit = (raw - shift) / scale
         _refuse_copies(unit, called)
         known = float(np.finfo(rows.dtype).eps) * raw.abs().amax(0) / scale

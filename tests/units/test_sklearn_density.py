@@ -169,7 +169,7 @@ def test_what_y_is() -> None:
         given(np.array([1, 2, 1])).cond(3, 4)
     with pytest.raises(ValueError, match="one value for each row"):
         given(np.array([1, 2, 1])).cond([1, 2], 4)
-    with pytest.raises(ValueError, match="finite numbers"):
+    with pytest.raises(ValueError, match="one finite number for each row"):
         given(np.array([0.5, 0.1])).cond(math.nan, 1)
 
 

@@ -28,14 +28,15 @@ class Features(Family, family="features"):
     """
 
     batch: ClassVar[int] = 256  # samples seen at once
+    short: ClassVar[str] = ""  # what the names of metrics on them begin with, where that is not their own name
 
     @abstractmethod
     def see(self, x: Tensor) -> Tensor:
         """Vectors of one batch; (batch *data) -> (batch, features)."""
 
-    @abstractmethod
     def title(self, metric: str) -> str:
         """What a metric on these features is called."""
+        return f"{self.short or self.name}-{_SHORT.get(metric, metric)}"
 
     def __call__(self, x: Tensor) -> Tensor:
         """Vectors of all samples, in batches and without gradients; (n *data) -> (n, features)."""
@@ -73,9 +74,6 @@ class Pairs(Features, name="pairs"):
         apart = torch.cdist(x.mT, x.mT, compute_mode="donot_use_mm_for_euclid_dist")[:, above].sort(1).values
         return adaptive_avg_pool1d(apart[:, None], _PAIRS)[:, 0]
 
-    def title(self, metric: str) -> str:
-        return f"pairs-{_SHORT.get(metric, metric)}"
-
 
 class Spectra(Features, name="spectra"):
     """How loud a sound is in 15 half octaves and in each quarter of its time, in decibels: blind to polarity and phase.
@@ -98,19 +96,15 @@ class Spectra(Features, name="spectra"):
         means = [by_time[:, low:high].mean(1) for low, high in pairwise(_EDGES)]
         return 10 * (torch.stack(means, 2) + _SILENCE).log10().flatten(1)
 
-    def title(self, metric: str) -> str:
-        return f"spectra-{_SHORT.get(metric, metric)}"
-
 
 class Fashion(Features, name="fashion"):
     """128 numbers for a 28 x 28 grey image, from a small network trained on Fashion-MNIST; metrics are called F-...."""
 
+    short: ClassVar[str] = "F"
+
     def see(self, x: Tensor) -> Tensor:
         x = fashion.images(x)
         return fashion.network(x.device).features(x)
-
-    def title(self, metric: str) -> str:
-        return f"F-{_SHORT.get(metric, metric)}"
 
 
 class Inception(Features, name="inception"):

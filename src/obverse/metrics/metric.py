@@ -126,6 +126,7 @@ class _Balls(Metric):
     """What draws a ball around each row, out to its k-th nearest neighbour."""
 
     better: ClassVar[str] = "higher"
+    ends: ClassVar[tuple[float, float]] = (0.0, 1.0)
     k: int = 3
 
     @property
@@ -136,16 +137,12 @@ class _Balls(Metric):
 class Precision(_Balls, name="precision"):
     """Share of samples that lie among the data: quality."""
 
-    ends: ClassVar[tuple[float, float]] = (0.0, 1.0)
-
     def between(self, x: Tensor, y: Tensor) -> float:
         return manifold.precision(x, y, k=self.k)
 
 
 class Recall(_Balls, name="recall"):
     """Share of data that lie among the samples: variety."""
-
-    ends: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def between(self, x: Tensor, y: Tensor) -> float:
         return manifold.recall(x, y, k=self.k)
@@ -155,6 +152,7 @@ class Recall(_Balls, name="recall"):
 class Density(_Balls, name="density"):
     """How many neighbourhoods of data a sample lies in, 1 for real data: quality that outliers cannot fool."""
 
+    ends: ClassVar[tuple[float, float]] = (0.0, math.inf)
     k: int = 5
 
     def between(self, x: Tensor, y: Tensor) -> float:
@@ -165,7 +163,6 @@ class Density(_Balls, name="density"):
 class Coverage(_Balls, name="coverage"):
     """Share of the neighbourhoods of data that hold a sample: variety."""
 
-    ends: ClassVar[tuple[float, float]] = (0.0, 1.0)
     k: int = 5
 
     def between(self, x: Tensor, y: Tensor) -> float:

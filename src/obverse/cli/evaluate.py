@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from obverse.cli.console import Talk, parse
-from obverse.cli.sample import RunFolder
-from obverse.recipes.sampling import Sampling
+from obverse.cli.console import parse
+from obverse.cli.runs import OfRun
 
 if TYPE_CHECKING:
     from obverse.recipes import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Talk, Sampling):
+class Evaluate(OfRun):
     """Measure samples against held-out data, each number beside the same for real against real.
 
     Args:
-        run: the run folder.
-        checkpoint: newest, best (by the loss on held-out data, of a run with --keep-best) or a step.
         count: samples; default as many as are held out, at most 1,000.
         metrics: names or specs (obverse list metric); default frechet mmd sliced-w2 energy.
         features: what they are measured on: raw, fashion (28 x 28 grey), pairs (clouds), spectra (sounds) or
             inception (FID); auto chooses one of the first four by the data.
         bootstrap: resamplings behind each interval.
-        dry_run: say what would be done, and stop.
     """
 
-    run: RunFolder
-    checkpoint: str = "newest"
     count: int | None = None
     metrics: tuple[str, ...] | None = None
     features: str = "auto"
     bootstrap: int = 50
-    dry_run: bool = False
 
 
 def main(argv: list[str]) -> int:
@@ -44,8 +37,7 @@ def main(argv: list[str]) -> int:
     from obverse.recipes import Trained, evaluate
     from obverse.recipes.evaluation import METRICS
 
-    sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
-    trained = Trained.open(options.run, checkpoint=options.checkpoint)
+    trained, sampling = Trained.open(options.run, checkpoint=options.checkpoint), options.sampling
     calls = trained.calls(sampling)
     if options.dry_run:
         most = "" if trained.adapts(sampling) is None else "at most "

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from obverse.cli.console import Talk, parse
 from obverse.cli.pictures import bind
-from obverse.cli.sample import RunFolder
+from obverse.cli.runs import OfRun
 from obverse.ground.errors import ObverseError
 from obverse.recipes.sampling import Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(Talk, Sampling):
+class ReportOptions(OfRun):
     """Write one self-contained page about a trained model: pictures, distances, samplers, the coin.
 
     Args:
-        run: the run folder.
-        checkpoint: newest, best (by the loss on held-out data, of a run with --keep-best) or a step.
         out: the page; default RUN/report.html.
-        dry_run: say what would be done, and stop.
     """
 
-    run: RunFolder
-    checkpoint: str = "newest"
     out: Path | None = None
-    dry_run: bool = False
 
 
 def main(argv: list[str]) -> int:
     """Write the page, with a bar."""
     options: ReportOptions = parse(ReportOptions, argv, "report")
-    sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
     out = options.out or options.run / "report.html"
-    return run(options, options.run, out, sampling, dry_run=options.dry_run, checkpoint=options.checkpoint)
+    return run(options, options.run, out, options.sampling, dry_run=options.dry_run, checkpoint=options.checkpoint)
 
 
 def run(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from obverse.cli.console import Talk, parse
-from obverse.cli.sample import RunFolder
+from obverse.cli.runs import RunFolder
 from obverse.ground.errors import CheckpointError, InvalidArgument, ObverseError
 from obverse.recipes import Recipe
 

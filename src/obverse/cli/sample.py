@@ -6,17 +6,17 @@ import csv
 import io
 import math
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
-from obverse.cli.console import Talk, parse
+from obverse.cli.console import parse
 from obverse.cli.reel import Film, Reel, Show
+from obverse.cli.runs import OfRun
 from obverse.ground.errors import InvalidArgument, require
-from obverse.recipes.sampling import Sampling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 
     from obverse.recipes import Trained
     from obverse.recipes.drawing import Drawing
-    from obverse.sampler import Ledger, Round, Step
+    from obverse.sampler import Adaptive, Ledger, Round, Step
 
 SOUNDS = 64  # that become files of their own, at most
-RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(Talk, Sampling):
+class Sample(OfRun):
     """Draw from a trained model, with any solver, as an ODE or an SDE, on any schedule.
 
     Writes OUT.png (a picture), OUT.npz (the numbers, in the data's own units), the film of the trajectory, for tables
@@ -40,13 +39,11 @@ class Sample(Talk, Sampling):
     rounds of calls one after the other, all evaluations.
 
     Args:
-        run: the run folder.
         n: how many.
         class_: a class's name or number; default each in turn.
         first: number of the first sample, to go on where another draw stopped.
         ema: which weights: a half-life that the run averaged over, sigma=0.08 for the average of that relative length,
             made now out of the run's snapshots, or none for those of the last step; default the first average.
-        checkpoint: newest, best (by the loss on held-out data, of a run with --keep-best) or a step.
         film: gif: OUT.gif. mp4: OUT.mp4 (pip install 'obverse[video]'). sheet: OUT-sheet.png, a row for each sample
             and a column for each noise level. none: no film.
         show: on the film: the states on their way, or what the network takes for the data, or the noise, in them.
@@ -54,20 +51,16 @@ class Sample(Talk, Sampling):
             samples to 1e-5 or so in fewer rounds, for machines with room for whole batches of calls (no --microbatch,
             no film).
         out: where to write, without suffix; default RUN/samples-SEED.
-        dry_run: say what would be done, and stop.
     """
 
-    run: RunFolder
     n: Annotated[int, tyro.conf.arg(aliases=("-n",))] = 64
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
     first: int = 0
     ema: str | None = None
-    checkpoint: str = "newest"
     film: Film = "gif"
     show: Show = "state"
     parallel: bool = False
     out: Path | None = None
-    dry_run: bool = False
 
 
 class Draw(NamedTuple):
@@ -88,9 +81,9 @@ def main(argv: list[str]) -> int:
     from obverse.recipes import Trained
     from obverse.recipes.build import labels_for
 
-    sampling = Sampling(**{f.name: getattr(options, f.name) for f in fields(Sampling)})
+    sampling = options.sampling
     trained = Trained.open(options.run, ema=options.ema, checkpoint=options.checkpoint)
-    _agree(trained, options, sampling)
+    _agree(trained, options)
     calls = trained.calls(sampling)
     out = options.out or options.run / f"samples-{sampling.seed}"
     values = {"run": str(options.run), "n": options.n, "calls": calls, "out": str(out), **asdict(sampling)}
@@ -104,9 +97,9 @@ def main(argv: list[str]) -> int:
     numbers = range(options.first, options.first + options.n)
     reel = Reel(options.show, "none" if options.parallel else options.film)
     drawing = trained.drawing(options.n, sampling, labels=labels, samples=numbers)
-    drawn = draw(trained, options, sampling, drawing, reel)
+    drawn = draw(trained, options, drawing, reel)
     reel.end(drawn.x)
-    written = write(trained, drawn.x, labels, numbers, reel, out, sampling)
+    written = write(trained, drawn.x, labels, numbers, reel, out, options.seed)
     ledger = drawn.ledger
     lines = [
         f"{options.n} samples, {ledger.calls:,} network calls each{drawn.words}: {ledger.rounds:,} rounds, "
@@ -120,19 +113,19 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _agree(trained: Trained, options: Sample, sampling: Sampling) -> None:
+def _agree(trained: Trained, options: Sample) -> None:
     """Refuse what does not go together, before any work."""
-    adaptive = trained.adapts(sampling) is not None
+    adaptive = trained.adapts(options.sampling) is not None
     if options.parallel:
-        require(not adaptive, f"--parallel needs a solver with a grid, got {sampling.solver} (dpmpp-2m).")
+        require(not adaptive, f"--parallel needs a solver with a grid, got {options.solver} (dpmpp-2m).")
         require(
             options.film in ("gif", "none") and options.show == "state",
             f"--parallel has no states in their order to show, got --film {options.film} --show {options.show} "
             f"(leave them out).",
         )
         require(
-            sampling.microbatch in (0, Sampling.microbatch),
-            f"--parallel calls whole rounds at once, got --microbatch {sampling.microbatch} (leave it out).",
+            options.microbatch in (0, Sample.microbatch),
+            f"--parallel calls whole rounds at once, got --microbatch {options.microbatch} (leave it out).",
         )
     elif options.film == "mp4":
         from obverse.ground.extras import load
@@ -144,10 +137,11 @@ def _agree(trained: Trained, options: Sample, sampling: Sampling) -> None:
     )
 
 
-def draw(trained: Trained, options: Sample, sampling: Sampling, drawing: Drawing, reel: Reel) -> Draw:
+def draw(trained: Trained, options: Sample, drawing: Drawing, reel: Reel) -> Draw:
     """The samples, in the way that was asked for, with a bar."""
-    if trained.adapts(sampling) is not None:
-        return _adaptively(trained, options, sampling, drawing, reel)
+    sampling = options.sampling
+    if (method := trained.adapts(sampling)) is not None:
+        return _adaptively(method, trained.begin(sampling), options, drawing, reel)
     table = trained.tableau(sampling)
     if options.parallel:
         with options.bar("sampling", table.calls) as bar:
@@ -163,19 +157,17 @@ def draw(trained: Trained, options: Sample, sampling: Sampling, drawing: Drawing
     return Draw(run.x, run.ledger, "", {})
 
 
-def _adaptively(trained: Trained, options: Sample, sampling: Sampling, drawing: Drawing, reel: Reel) -> Draw:
+def _adaptively(method: Adaptive, begin: float, options: Sample, drawing: Drawing, reel: Reel) -> Draw:
     """As many calls as a tolerance asks for; the bar shows how much of the way, in percent, is behind all."""
     from obverse.sampler import Ledger
 
-    method = trained.adapts(sampling)
-    assert method is not None
     with options.bar("sampling, percent", 100) as bar:
 
         def watch(attempt: Round) -> None:
             bar.to(int(100 * attempt.behind))
             reel.round(attempt)
 
-        run = drawing.adaptively(method, trained.begin(sampling), watch)
+        run = drawing.adaptively(method, begin, watch)
     passes, missed = drawing.model.passes, int((~run.finished).sum())
     fewest, error = int(run.calls.min()) * passes, float(run.error.median())
     words = f" at most ({fewest:,} at least)"
@@ -188,7 +180,7 @@ def _adaptively(trained: Trained, options: Sample, sampling: Sampling, drawing: 
 
 
 def write(
-    trained: Trained, x: Tensor, labels: Tensor | None, numbers: range, reel: Reel, out: Path, how: Sampling
+    trained: Trained, x: Tensor, labels: Tensor | None, numbers: range, reel: Reel, out: Path, seed: int
 ) -> list[Path]:
     """The picture, the numbers and the film of a draw; the files' paths."""
     import numpy as np
@@ -197,7 +189,7 @@ def write(
     from obverse.recipes.build import pictured, shown
 
     facts, seen = shown(trained.recipe, trained.facts, x)
-    arrays: dict[str, Any] = {"x": facts.scaling.undo(seen).numpy(), "seed": how.seed, "sample": np.array(numbers)}
+    arrays: dict[str, Any] = {"x": facts.scaling.undo(seen).numpy(), "seed": seed, "sample": np.array(numbers)}
     if labels is not None:
         arrays["label"] = labels.numpy()
     packed = io.BytesIO()

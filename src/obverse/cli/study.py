@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obverse.cli.console import Talk
-from obverse.cli.sample import RunFolder
+from obverse.cli.runs import RunFolder
 from obverse.ground.errors import MissingExtra
 from obverse.recipes.sampling import Sampling
 

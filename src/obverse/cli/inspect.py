@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from obverse.cli.console import Talk, parse
+from obverse.cli.letters import cell, curves, plain
 
 if TYPE_CHECKING:
     from obverse.path import Schedule
@@ -62,12 +63,12 @@ def _schedule(options: Inspect, schedule: Schedule) -> int:
     columns = {name: getattr(at, name).tolist() for name in ("t", "alpha", "sigma", "logsnr", "f", "g2")}
     lines = [f"{type(schedule).__name__} ({schedule.spec}): {type(schedule).summary()}", "", _convention(), ""]
     lines.append("".join(f"{name:>12}" for name in columns))
-    lines += ["".join(map(_cell, row)) for row in zip(*columns.values(), strict=True)]
+    lines += ["".join(map(cell, row)) for row in zip(*columns.values(), strict=True)]
     low, high = schedule.range
     lines += ["", f"log-SNR from {low:.5g} (source) to {high:.5g} (data)", _curve(schedule)]
     if options.out is not None:
         lines += [f"drawn in {path}" for path in _draw(schedule, options.out)]
-    options.result("\n".join(lines), {"schedule": schedule.spec, **{n: _json(c) for n, c in columns.items()}})
+    options.result("\n".join(lines), {"schedule": schedule.spec, **{n: plain(c) for n, c in columns.items()}})
     return 0
 
 
@@ -100,13 +101,9 @@ def _curve(schedule: Schedule, width: int = 61, height: int = 9) -> str:
     at = schedule.at(torch.linspace(0, 1, width, dtype=torch.float64))
     alpha, sigma = (torch.as_tensor(c) for c in (at.alpha, at.sigma))
     top = float(torch.maximum(alpha.max(), sigma.max()))
-    canvas = [[" "] * width for _ in range(height)]
-    for letter, values in (("a", alpha), ("s", sigma)):
-        for column, value in enumerate((values / top * (height - 1)).round().long().tolist()):
-            canvas[height - 1 - value][column] = letter
-    rows = ["".join(row) for row in canvas]
+    words = "a: alpha, s: sigma, *: both"
     return "\n".join(
-        [f"{top:8.3g} |{rows[0]}", *(f"{'':8} |{row}" for row in rows[1:]), f"{'t = 0':>13}{'1':>{width}}"]
+        [*curves({"a": alpha, "s": sigma}, top, height), f"{'t = 0':>13}{'1':>{width}}", f"{'':10}{words}"]
     )
 
 
@@ -135,15 +132,5 @@ def _run(options: Inspect) -> int:
     return 0
 
 
-def _cell(value: float) -> str:
-    """A number of the table; - where a rate is infinite and its product has no value."""
-    return f"{'-' if value != value else format(value, '.5g'):>12}"
-
-
 def _some(numbers: tuple[float, ...]) -> str:
     return ", ".join(f"{number:.4g}" for number in numbers[:6]) + (" ..." if len(numbers) > 6 else "")
-
-
-def _json(values: list[float]) -> list[float | str]:
-    """JSON has no infinity."""
-    return [value if abs(value) < float("inf") else str(value) for value in values]

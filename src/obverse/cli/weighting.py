@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from obverse.cli.console import Talk
+from obverse.cli.letters import cell, curves, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,7 @@ def show(names: tuple[str, ...], out: Path | None, talk: Talk) -> int:
         "weight on the squared error of the noise for each unit of log-SNR, scaled so that the best network's",
     ]
     lines += ["loss on standard normal data is 1", "", f"{'log-SNR':>12}" + "".join(f"{label:>12}" for label in labels)]
-    lines += ["".join(map(_cell, row)) for row in zip(logsnr.tolist(), *columns, strict=True)]
+    lines += ["".join(map(cell, row)) for row in zip(logsnr.tolist(), *columns, strict=True)]
     lines += ["", _letters(recipes, labels)]
     said: list[dict[str, Any]] = []
     for label, recipe in zip(labels, recipes, strict=True):
@@ -59,8 +60,8 @@ def show(names: tuple[str, ...], out: Path | None, talk: Talk) -> int:
     if out is not None:
         lines += [f"drawn in {_drawn(recipes, names, out)}"]
     values = {"logsnr": logsnr.tolist(), "recipes": [recipe.spec for recipe in recipes], "compared": said}
-    weights = {name: _json(column) for name, column in zip(names, columns, strict=True)}
-    floors = _json([recipe.floor for recipe in recipes])
+    weights = {name: plain(column) for name, column in zip(names, columns, strict=True)}
+    floors = plain([recipe.floor for recipe in recipes])
     talk.result("\n".join(lines), {**values, "weights": weights, "floors": floors})
     return 0
 
@@ -104,13 +105,7 @@ def _letters(recipes: list[Effective], labels: list[str], width: int = 61, heigh
     logsnr = torch.linspace(-10, 10, width, dtype=torch.float64)
     shares = [torch.tensor(_scaled(recipe, logsnr), dtype=torch.float64) * logsnr.sigmoid() for recipe in recipes]
     top = max(float(share[share.isfinite()].max()) for share in shares)
-    canvas = [[" "] * width for _ in range(height)]
-    for label, share in zip(labels, shares, strict=True):
-        for column, value in enumerate((share / top * (height - 1)).nan_to_num(posinf=1e9).round().long().tolist()):
-            row = canvas[height - 1 - min(value, height - 1)]
-            row[column] = label if row[column] == " " else "*"
-    rows = ["".join(row) for row in canvas]
-    lines = [f"{top:8.3g} |{rows[0]}", *(f"{'':8} |{row}" for row in rows[1:])]
+    lines = curves(dict(zip(labels, shares, strict=True)), top, height)
     middle = "log-SNR, data to the right; what each adds to that loss (* several)"
     return "\n".join([*lines, f"{'-10':>11}{'10':>{width}}", f"{'':10}{middle}"])
 
@@ -125,12 +120,3 @@ def _drawn(recipes: list[Effective], names: tuple[str, ...], out: Path) -> Path:
     lines = [Line(name, logsnr.tolist(), _scaled(recipe, logsnr)) for name, recipe in zip(names, recipes, strict=True)]
     svg = chart("weighting", lines, x="log-SNR", y="weight on the error of the noise", log=True, bottom=1e-6)
     return written(out.with_name(f"{out.name}.weighting.svg"), svg)
-
-
-def _cell(value: float) -> str:
-    return f"{value:>12.5g}"
-
-
-def _json(values: list[float]) -> list[float | str]:
-    """JSON has no infinity."""
-    return [value if abs(value) < float("inf") else str(value) for value in values]

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from obverse.objective import Effective
 
+_UNIT = (
+    "weight on the squared error of the noise for each unit of log-SNR, scaled so that the best network's",
+    "loss on standard normal data is 1",
+)
+
 
 def show(names: tuple[str, ...], out: Path | None, talk: Talk) -> int:
     """Effective weights in log-SNR: a table, a curve, and in words whether they are one objective.
@@ -35,28 +40,24 @@ def show(names: tuple[str, ...], out: Path | None, talk: Talk) -> int:
     recipes = [_recipe(name) for name in names]
     logsnr = torch.linspace(-10, 10, 21, dtype=torch.float64)
     columns = [_scaled(recipe, logsnr) for recipe in recipes]
-    labels = [f"{chr(65 + i)}" for i in range(len(names))]
+    labels = list("ABCD"[: len(names)])
     lines = [f"{label}  {name}: {_fields(recipe)}" for label, name, recipe in zip(labels, names, recipes, strict=True)]
-    lines += [
-        "",
-        "weight on the squared error of the noise for each unit of log-SNR, scaled so that the best network's",
-    ]
-    lines += ["loss on standard normal data is 1", "", f"{'log-SNR':>12}" + "".join(f"{label:>12}" for label in labels)]
+    lines += ["", *_UNIT, "", f"{'log-SNR':>12}" + "".join(f"{label:>12}" for label in labels)]
     lines += ["".join(map(cell, row)) for row in zip(logsnr.tolist(), *columns, strict=True)]
     lines += ["", _letters(recipes, labels)]
-    said: list[dict[str, Any]] = []
     for label, recipe in zip(labels, recipes, strict=True):
         if recipe.divergent or recipe.unbounded:
             lines += [f"{label}: {advice(recipe)}"]
         if not recipe.divergent:
             lines += [f"{label}: loss {recipe.floor:.6g} of the best network on standard normal data"]
-    for label, recipe in zip(labels[1:], recipes[1:], strict=True):
+    said: list[dict[str, Any]] = []
+    for label, name, recipe in zip(labels[1:], names[1:], recipes[1:], strict=True):
         if recipes[0].divergent or recipe.divergent:
             lines += [f"A and {label} cannot be compared: a loss that is infinite has no scale"]
             continue
         found = compare(recipes[0], recipe)
         lines += [f"A and {label} are {found.words}"]
-        said.append({"first": names[0], "second": names[labels.index(label)], **found._asdict(), "words": found.words})
+        said.append({"first": names[0], "second": name, **found._asdict(), "words": found.words})
     if out is not None:
         lines += [f"drawn in {_drawn(recipes, names, out)}"]
     values = {"logsnr": logsnr.tolist(), "recipes": [recipe.spec for recipe in recipes], "compared": said}
@@ -76,13 +77,10 @@ def _recipe(name: str) -> Effective:
     from obverse.recipes import Trained
 
     recipe = Trained.open(name).recipe
-    fields = {
-        "schedule": recipe.schedule,
-        "face": recipe.predicts,
-        "weighting": recipe.weighting,
-        "times": recipe.times,
-    }
-    return Effective.read(",".join(f"{key}=({spec})" for key, spec in fields.items()))
+    spec = (
+        f"schedule=({recipe.schedule}),face=({recipe.predicts}),weighting=({recipe.weighting}),times=({recipe.times})"
+    )
+    return Effective.read(spec)
 
 
 def _scaled(recipe: Effective, logsnr: Tensor) -> list[float]:

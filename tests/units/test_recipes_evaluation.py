@@ -37,7 +37,7 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def judged(trained: Trained, monkeypatch: pytest.MonkeyPatch, drawn: Tensor) -> Evaluation:
     """What is said of a model that draws this."""
-    monkeypatch.setattr(Trained, "draw", lambda *_, **__: Sampled(drawn, Ledger(1, 1, len(drawn)), None))
+    monkeypatch.setattr(Trained, "sampled", lambda *_, **__: Sampled(drawn, Ledger(1, 1, len(drawn)), None))
     return evaluate(trained, count=len(drawn), bootstrap=2)
 
 
@@ -117,13 +117,13 @@ def test_a_report_draws_once_by_any_solver(
         points.tableau(Sampling(steps=4)).save(tmp_path / "4.json")
         sampling = Sampling(tableau=str(tmp_path / "4.json"))
     drawn, told = list[Sampling](), list[tuple[str, int]]()
-    draw = Trained.draw
+    sampled = Trained.sampled
 
     def noted(self: Trained, count: int, how: Sampling, **more: Any) -> Sampled:
         drawn.append(how)
-        return draw(self, count, how, **more)
+        return sampled(self, count, how, **more)
 
-    monkeypatch.setattr(Trained, "draw", noted)
+    monkeypatch.setattr(Trained, "sampled", noted)
     monkeypatch.setattr("obverse.report.scores.SAMPLERS", (("ddim", 2),))
     report = write(
         points, tmp_path / "a.html", sampling=sampling, progress=lambda title, done, _: told.append((title, done))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from obverse.cli.evaluate import words
+from obverse.ground.errors import InvalidArgument
 from obverse.metrics import Measured, against
 from obverse.recipes import Evaluation, Recipe, Sampling, Trained, build, evaluate, fit
 from obverse.report import write
@@ -106,6 +107,15 @@ def test_a_solver_with_a_grid_is_told_as_before(points: Trained) -> None:
     found = evaluate(points, Sampling(solver="heun", steps=4), bootstrap=2, watch=lambda at: told.append(at.behind))
     assert (found.steps, found.calls, found.evaluations) == (4, 7, 7 * 32) and told[-1] == 1 and told == sorted(told)
     assert "32 samples, 7 network calls each," in words(found)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 7])
+def test_too_few_samples_to_judge_by_are_refused_before_they_are_drawn(
+    points: Trained, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(Trained, "sampled", None)
+    with pytest.raises(InvalidArgument, match=rf"count is samples >= 8, .* got {count}"):
+        evaluate(points, count=count)
 
 
 @pytest.mark.parametrize("how", ["adaptive", "tableau"])

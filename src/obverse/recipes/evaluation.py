@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from obverse.data import Batch, Dataset, evenly
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.metrics import Features, Measured, Metric, against, fashion, memorisation, nearest_neighbour_accuracy
 from obverse.metrics.compare import LEAST
 from obverse.recipes import build
@@ -99,7 +99,7 @@ def evaluate(
               features: what they are measured on, see `metrics.against`; "auto" is "fashion" for grey images of 28 x
                 28, "pairs" for clouds of points, "spectra" for sounds, and "raw" for all else.
               watch: called with every Step of the sampler, or Round of an adaptive one; both know what is `behind`.
-    Raises:   InvalidArgument when the recipe held nothing out.
+    Raises:   InvalidArgument for fewer than 8 samples, or held out, as by a recipe that holds nothing out.
     """
     sampling = sampling or Sampling()
     metrics = [Metric.of(metric) for metric in metrics]  # refused before anything is drawn
@@ -113,6 +113,7 @@ def evaluate(
             f"{len(held)} samples were held out, and judging takes {LEAST}: train with holdout={share:g}, or more data."
         )
     count = min(len(held), MOST) if count is None else count
+    require(count >= LEAST, f"count is samples >= {LEAST}, as many as judging takes; got {count} (or leave it out).")
     labels = trained.recipe.told(_as_frequent(held, count))
     begun = time.perf_counter()
     run = trained.sampled(count, sampling, labels=labels, watch=watch)

@@ -104,40 +104,26 @@ def evaluate(
     sampling = sampling or Sampling()
     metrics = [Metric.of(metric) for metric in metrics]  # refused before anything is drawn
     features = features_for(trained.recipe, trained.facts) if features == "auto" else Features.of(features).spec
-    train, held = build.datasets(trained.recipe)
-    if held is None:
-        raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
-    if len(held) < LEAST:
-        share = min(0.5, math.ceil(100 * LEAST / (len(train) + len(held))) / 100)
-        raise InvalidArgument(
-            f"{len(held)} samples were held out, and judging takes {LEAST}: train with holdout={share:g}, or more data."
-        )
+    train, held = _judged_by(trained.recipe)
     count = min(len(held), MOST) if count is None else count
     require(count >= LEAST, f"count is samples >= {LEAST}, as many as judging takes; got {count} (or leave it out).")
-    labels = trained.recipe.told(_as_frequent(held, count))
+    facts, told = trained.facts, trained.recipe.told
+    labels = told(_as_frequent(held, count))
     begun = time.perf_counter()
     run = trained.sampled(count, sampling, labels=labels, watch=watch)
     seconds = time.perf_counter() - begun
-    x = trained.facts.settled(run.x)
+    x = facts.settled(run.x)
     real, unseen = (look(data, count) for data in (train, held))
-    made, known, new = map(neighbours_by(trained.recipe, trained.facts), (x, real.x, unseen.x))
-    accuracy = accuracy_of_real = garments = garments_of_real = None
-    if labels is not None and real.label is not None and unseen.label is not None:
-        everything = torch.cat([known, new]), torch.cat([real.label, unseen.label])
-        accuracy = nearest_neighbour_accuracy(made, labels, *everything)
-        accuracy_of_real = nearest_neighbour_accuracy(new, unseen.label, known, real.label)
-        if (kinds := _garments(trained.facts)) is not None:
-            garments = fashion.class_accuracy(x, kinds[labels])
-            garments_of_real = fashion.class_accuracy(unseen.x, kinds[unseen.label])
+    made, known, new = map(neighbours_by(trained.recipe, facts), (x, real.x, unseen.x))
     return Evaluation(
         samples=x,
         labels=labels,
         measured=tuple(against(x, unseen.x, real.x, metrics=metrics, features=features, bootstrap=bootstrap)),
         features=features,
-        accuracy=accuracy,
-        accuracy_of_real=accuracy_of_real,
-        garments=garments,
-        garments_of_real=garments_of_real,
+        accuracy=_by_neighbours(made, labels, (known, real.label), (new, unseen.label)),
+        accuracy_of_real=_by_neighbours(new, told(unseen.label), (known, real.label)),
+        garments=_by_network(facts, x, labels),
+        garments_of_real=_by_network(facts, unseen.x, told(unseen.label)),
         memorisation=_memorised(made, known, new),
         steps=_steps(trained, sampling),
         calls=run.ledger.calls,
@@ -160,7 +146,7 @@ def look(data: Dataset, count: int) -> Batch:
 
 def features_for(recipe: Recipe, facts: build.Facts) -> str:
     """What metrics are measured on unless it is said: garments by a network, clouds by shape, sounds by spectrum."""
-    if facts.kind == "images" and tuple(facts.shape) == fashion.SHAPE:
+    if facts.kind == "images" and facts.shape == fashion.SHAPE:
         return "fashion"
     return "spectra" if facts.rate else neighbours_by(recipe, facts).spec
 
@@ -168,6 +154,35 @@ def features_for(recipe: Recipe, facts: build.Facts) -> str:
 def neighbours_by(recipe: Recipe, facts: build.Facts) -> Features:
     """What makes samples neighbours: their numbers, or of clouds, as they have no order, distances between points."""
     return Features.of("pairs" if build.unordered(recipe, facts) and facts.shape[1] > 1 else "raw")
+
+
+def _judged_by(recipe: Recipe) -> tuple[Dataset, Dataset]:
+    """The data learnt from and the data held out, if these are enough."""
+    train, held = build.datasets(recipe)
+    if held is None:
+        raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
+    if len(held) < LEAST:
+        share = min(0.5, math.ceil(100 * LEAST / (len(train) + len(held))) / 100)
+        raise InvalidArgument(
+            f"{len(held)} samples were held out, and judging takes {LEAST}: train with holdout={share:g}, or more data."
+        )
+    return train, held
+
+
+def _by_neighbours(x: Tensor, labels: Tensor | None, *real: tuple[Tensor, Tensor | None]) -> float | None:
+    """The share of samples that their nearest real neighbours give their class; None without classes."""
+    known = [label for _, label in real if label is not None]
+    if labels is None or not known:
+        return None
+    return nearest_neighbour_accuracy(x, labels, torch.cat([rows for rows, _ in real]), torch.cat(known))
+
+
+def _by_network(facts: build.Facts, x: Tensor, labels: Tensor | None) -> float | None:
+    """The share that the shipped network gives its class, found by its name; None where it does not know one."""
+    known = fashion.classes()
+    if labels is None or facts.shape != fashion.SHAPE or not set(facts.classes) <= set(known):
+        return None
+    return fashion.class_accuracy(x, torch.tensor([known.index(name) for name in facts.classes])[labels])
 
 
 def _memorised(made: Tensor, known: Tensor, new: Tensor) -> Measured | None:
@@ -182,14 +197,6 @@ def _steps(trained: Trained, sampling: Sampling) -> int | None:
     if trained.adapts(sampling) is not None:
         return None
     return sampling.steps if sampling.tableau is None else len(trained.tableau(sampling).rows) - 1
-
-
-def _garments(facts: build.Facts) -> Tensor | None:
-    """The number that the shipped network gives each class, found by its name; None where it does not know one."""
-    known = fashion.classes()
-    if tuple(facts.shape) != fashion.SHAPE or not set(facts.classes) <= set(known):
-        return None
-    return torch.tensor([known.index(name) for name in facts.classes])
 
 
 def _as_frequent(held: Dataset, count: int) -> Tensor | None:

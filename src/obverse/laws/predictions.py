@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -50,11 +51,9 @@ def _one_by_one(face: Prediction) -> str:
 @law("prediction", "there and back is the identity, for every face, shape and path")
 def _there_and_back(face: Prediction) -> str:
     def errors() -> Iterator[tuple[str, Tensor]]:
-        for where, level, x, eps in _states():
-            x_t, value = _mix((level.alpha, level.sigma), x, eps), _mix(face.row(level), x, eps)
-            for other in FACES:
-                again = change(change(value, x_t, level, face, other), x_t, level, other, face)
-                yield f"{face.name} to {other.name} and back {where}", (again - value) / (1 + value.abs().max())
+        for where, level, x_t, value, other, _ in _pairs(face):
+            again = change(change(value, x_t, level, face, other), x_t, level, other, face)
+            yield f"{face.name} to {other.name} and back {where}", (again - value) / (1 + value.abs().max())
 
     return all_within(errors(), 1e-12)
 
@@ -62,12 +61,9 @@ def _there_and_back(face: Prediction) -> str:
 @law("prediction", "a change of face gives what the other row says of data and noise")
 def _direct(face: Prediction) -> str:
     def errors() -> Iterator[tuple[str, Tensor]]:
-        for where, level, x, eps in _states():
-            x_t, value = _mix((level.alpha, level.sigma), x, eps), _mix(face.row(level), x, eps)
-            for other in FACES:
-                want = _mix(other.row(level), x, eps)
-                off = change(value, x_t, level, face, other) - want
-                yield f"{face.name} to {other.name} {where}", off / (1 + want.abs().max())
+        for where, level, x_t, value, other, want in _pairs(face):
+            off = change(value, x_t, level, face, other) - want
+            yield f"{face.name} to {other.name} {where}", off / (1 + want.abs().max())
 
     return all_within(errors(), 1e-11)
 
@@ -75,12 +71,10 @@ def _direct(face: Prediction) -> str:
 @law("prediction", "its gain is the measured growth of an error")
 def _gain(face: Prediction) -> str:
     def errors() -> Iterator[tuple[str, Tensor]]:
-        for where, level, x, eps in _states():
-            x_t, value = _mix((level.alpha, level.sigma), x, eps), _mix(face.row(level), x, eps)
-            for other in FACES:
-                wrong, right = (change(q, x_t, level, face, other) for q in (value + 1.0, value))
-                grown = against(gain(face, other, level), x)
-                yield f"{face.name} in {other.name} {where}", (wrong - right).abs() / grown - 1
+        for where, level, x_t, value, other, _ in _pairs(face):
+            wrong, right = (change(q, x_t, level, face, other) for q in (value + 1.0, value))
+            grown = against(gain(face, other, level), x_t)
+            yield f"{face.name} in {other.name} {where}", (wrong - right).abs() / grown - 1
 
     return all_within(errors(), 1e-9)
 
@@ -114,13 +108,18 @@ def _clock(face: Prediction) -> str:
     return f"{told}, {all_within(steps(), 1e-10)}" if constant else told
 
 
-def _states() -> Iterator[tuple[str, Level, Tensor, Tensor]]:
-    """Where, the level (one for all samples, then one for each), data and noise: every path, every rank."""
-    for path in PATHS:
-        for shape in SHAPES:
-            for t in (torch.tensor(0.37), times(0.05, 0.95, shape[0])):
-                where = f"on {path.spec}, shape {shape}, {'one level' if t.ndim == 0 else 'a level each'}"
-                yield where, path.at(t), draws(shape, "x"), draws(shape, "eps")
+def _pairs(face: Prediction) -> Iterator[tuple[str, Level, Tensor, Tensor, Prediction, Tensor]]:
+    """Where, the level, the state, what a face says there, every other face and what it says: every path, every rank.
+
+    The level is one for all samples, then one for each.
+    """
+    for path, shape in product(PATHS, SHAPES):
+        x, eps = draws(shape, "x"), draws(shape, "eps")
+        for t in (torch.tensor(0.37), times(0.05, 0.95, shape[0])):
+            level, where = path.at(t), f"on {path.spec}, shape {shape}, {'a level each' if t.ndim else 'one level'}"
+            x_t, value = _mix((level.alpha, level.sigma), x, eps), _mix(face.row(level), x, eps)
+            for other in FACES:
+                yield where, level, x_t, value, other, _mix(other.row(level), x, eps)
 
 
 def _mix(row: tuple[Number, Number], x: Tensor, eps: Tensor) -> Tensor:

@@ -107,13 +107,17 @@ def demand(ok: bool, broken: str) -> None:
         raise LawBroken(broken)
 
 
+def is_member(value: object) -> bool:
+    """Whether something is a member of a family, or a class of them."""
+    return isinstance(value, Family) or (isinstance(value, type) and issubclass(value, Family))
+
+
 def made(member: Family | type[Family]) -> Family:
     """A member; a class is made with its defaults.
 
     Raises:   InvalidArgument for what belongs to no family, or a class that cannot be made without arguments.
     """
-    of_family = isinstance(member, Family) or (isinstance(member, type) and issubclass(member, Family))
-    if not of_family or not hasattr(member, "family"):
+    if not is_member(member) or not hasattr(member, "family"):
         families = ", ".join(sorted({known.family for known in _LAWS} - {ANY}))
         shown = member.__name__ if isinstance(member, type) else repr(member)
         raise InvalidArgument(f"{shown} belongs to no family with laws; a member subclasses one of: {families}.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.ground.families import Family
-from obverse.laws.law import made
+from obverse.laws.law import is_member, made
 from obverse.model.inputs import Precondition, TimeInput
 from obverse.objective import Cost, Coupling, Distance, TimeLaw, Weighting
 from obverse.path import Prediction, Schedule
@@ -61,12 +61,8 @@ def resolve(target: str) -> Family:
         )
     module = _imported(where)
     if not hasattr(module, name):
-        raise UnknownName(f"member in {where}", name, [key for key, value in vars(module).items() if _is_member(value)])
+        raise UnknownName(f"member in {where}", name, [key for key, value in vars(module).items() if is_member(value)])
     return made(getattr(module, name))
-
-
-def _is_member(value: object) -> bool:
-    return isinstance(value, Family) or (isinstance(value, type) and issubclass(value, Family))
 
 
 def _imported(where: str) -> ModuleType:

@@ -3,11 +3,12 @@
 import obverse.laws.couplings
 import obverse.laws.grids
 import obverse.laws.inputs
-import obverse.laws.objectives
 import obverse.laws.predictions
 import obverse.laws.schedules
 import obverse.laws.solvers
-import obverse.laws.strengths  # noqa: F401
+import obverse.laws.strengths
+import obverse.laws.times
+import obverse.laws.weightings  # noqa: F401
 from obverse.laws.law import Law, Verdict, check, laws_of
 from obverse.laws.resolve import resolve
 

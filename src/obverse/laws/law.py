@@ -107,6 +107,13 @@ def demand(ok: bool, broken: str) -> None:
         raise LawBroken(broken)
 
 
+def not_negative(values: Tensor | float, what: str) -> None:
+    """Raise LawBroken unless all values are finite and none is negative."""
+    values = exact(values)
+    bad = values[~(values.isfinite() & (values >= 0))].flatten()
+    demand(not len(bad), f"{what}: {bad[:1].tolist()} among {values.numel()} values")
+
+
 def is_member(value: object) -> bool:
     """Whether something is a member of a family, or a class of them."""
     return isinstance(value, Family) or (isinstance(value, type) and issubclass(value, Family))

@@ -132,10 +132,13 @@ def test_columns_of_one_name_are_refused_whatever_the_file(tmp_path: Path) -> No
 
 def test_the_class_of_a_mixed_table_may_not_be_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,k\n1,x\n2,NA\n3,y\n")
-    with pytest.raises(DataError, match="row 1: no class in column 'k'"):
+    with pytest.raises(DataError, match="line 3: no class in column 'k'"):
         load(tmp_path / "a.csv", label="k", columns="mixed")
     data = load(tmp_path / "a.csv", label="k", columns="mixed", damaged="skip")
     assert data.classes == ("x", "y") and data.values[:].tolist() == [[1], [3]]
+    (tmp_path / "b.csv").write_text("a,k\n1,x\n1\n\n2,NA\n3,y\n")
+    data = load(tmp_path / "b.csv", label="k", columns="mixed", damaged="skip")
+    assert [damage.where.rpartition("b.csv ")[2] for damage in data.damage] == ["line 3", "line 5"]
 
 
 def test_capital_letters_in_a_suffix_change_nothing(tmp_path: Path) -> None:

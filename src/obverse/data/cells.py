@@ -21,17 +21,19 @@ from obverse.ground.errors import DataError
 def read_mixed(path: Path, damaged: str, label: str | None, ordinal: bool) -> Dataset:
     """A table of numbers, categories and missing values; see `data.mixed`."""
     ledger, where = Ledger(damaged), printable(path)
-    names, cells = _cells_of_csv(path, ledger) if path.suffix.lower() in (".csv", ".tsv") else _cells_of_arrow(path)
-    at = label_place(where, names, label)
+    of_text = path.suffix.lower() in (".csv", ".tsv")
+    names, places, cells = _cells_of_csv(path, ledger) if of_text else _cells_of_arrow(path)
+    at, words = label_place(where, names, label), None
     columns = dict(zip(names, cells, strict=True))
-    words = None if at is None else [None if is_missing(cell) else str(cell).strip() for cell in columns.pop(names[at])]
-    if words is not None and None in words:
-        for row, word in enumerate(words):
-            if word is None:
-                ledger.drop(f"{where} row {row}", f"no class in column {names[at or 0]!r}")
-        keep = [row for row, word in enumerate(words) if word is not None]
+    if at is not None:
+        told, keep = columns.pop(names[at]), list[int]()
+        for row, cell in enumerate(told):
+            if is_missing(cell):
+                ledger.drop(f"{where} {places[row]}", f"no class in column {names[at]!r}")
+            else:
+                keep.append(row)
         columns = {name: [values[row] for row in keep] for name, values in columns.items()}
-        words = [words[row] for row in keep]
+        words = [str(told[row]).strip() for row in keep]
     data = from_columns(columns, words, name=printable(path.name), where=where, ordinal=ordinal, ledger=ledger)
     odd = next((name for name in names if is_number(name)), None)
     note = f"the first line names the columns, {odd!r} too; if it is a row, put a line of names above it"
@@ -73,24 +75,27 @@ def from_columns(
     return Dataset(name, values, numbers, classes, scaling, entries, schema.names, notes=notes, schema=schema)
 
 
-def _cells_of_csv(path: Path, ledger: Ledger) -> tuple[list[str], list[list[str]]]:
+def _cells_of_csv(path: Path, ledger: Ledger) -> tuple[list[str], list[str], list[list[Any]]]:
+    """The names of columns, the places of rows in words, the columns."""
     where = printable(path)
     with decoding(where), path.open(newline="", encoding="utf-8-sig") as file:
         lines = list(lines_of(file))
     if not lines:
         raise DataError(f"{where} is empty: there is not a single line.")
     names = [cell.strip() for cell in lines[0][1]]
-    rows = []
+    places, rows = list[str](), list[list[str]]()
     for number, cells in lines[1:]:
         if len(cells) == len(names):
+            places.append(f"line {number}")
             rows.append(cells)
         else:
             ledger.drop(f"{where} line {number}", f"{len(cells)} cells, but the first line has {len(names)}")
     ledger.require_samples(len(rows), where)
-    return names, [list(column) for column in zip(*rows, strict=True)]
+    return names, places, [list(column) for column in zip(*rows, strict=True)]
 
 
-def _cells_of_arrow(path: Path) -> tuple[list[str], list[list[Any]]]:
+def _cells_of_arrow(path: Path) -> tuple[list[str], list[str], list[list[Any]]]:
+    """See `_cells_of_csv`."""
     parquet, feather = extras.load("pyarrow.parquet", extra="data"), extras.load("pyarrow.feather", extra="data")
     with decoding(printable(path)):
         if path.suffix.lower() == ".parquet":
@@ -98,4 +103,5 @@ def _cells_of_arrow(path: Path) -> tuple[list[str], list[list[Any]]]:
                 table = file.read()
         else:
             table = feather.read_table(path)
-        return table.column_names, [column.to_pylist() for column in table.columns]
+        places = [f"row {row}" for row in range(table.num_rows)]
+        return table.column_names, places, [column.to_pylist() for column in table.columns]

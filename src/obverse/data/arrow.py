@@ -57,13 +57,10 @@ def read_arrow(path: Path, damaged: str, label: str | None) -> Dataset:
         except arrow.ArrowInvalid:  # datasets and others write the format without a table of contents
             source.seek(0)
             table = ipc.open_stream(source).read_all()
-        names = table.column_names
-        at = label_place(where, names, label)
-        labels = [] if at is None else _labels(table.column(at))
-        rows = Columns(where, table if at is None else table.remove_column(at))
+        at, labels, rows = apart(where, table, label)
         rows.mapped = mapped
         values: Any = rows if path.stat().st_size > MAPPED else rows[:].numpy()
-    return table_of_arrow(path, names, at, values, labels, ledger)
+    return table_of_arrow(path, table.column_names, at, values, labels, ledger)
 
 
 class Columns(Rows):
@@ -92,6 +89,13 @@ class Columns(Rows):
         for place, (column, shifts) in enumerate(self._columns):
             values[:, place] = column[shifts[piece] + wanted]
         return torch.from_numpy(values)
+
+
+def apart(where: str, table: Any, label: str | None) -> tuple[int | None, list[Any], Columns]:
+    """Where the column of the class is in a table of pyarrow, what it holds, and the other columns."""
+    at = label_place(where, table.column_names, label)
+    labels = [] if at is None else _labels(table.column(at))
+    return at, labels, Columns(where, table if at is None else table.remove_column(at))
 
 
 def table_of_arrow(

@@ -19,6 +19,8 @@ from obverse.data.tables import label_place, not_a_number, table_of
 from obverse.ground import extras
 from obverse.ground.errors import DataError
 
+_SMALL = ("boolean", "int8", "uint8", "int16", "uint16", "float16", "float32")  # which float32 holds
+
 
 def read_parquet(path: Path, damaged: str, label: str | None) -> Dataset:
     """A Parquet file; needs pyarrow."""
@@ -119,15 +121,7 @@ def table_of_arrow(
 def _widest(kinds: list[Any], at: int | None) -> np.dtype[Any]:
     """float32 if that holds every number of these columns of Arrow, else float64."""
     types = extras.load("pyarrow.types", extra="data")
-    small: tuple[Any, ...] = (
-        types.is_boolean,
-        types.is_int8,
-        types.is_uint8,
-        types.is_int16,
-        types.is_uint16,
-        types.is_float16,
-    )
-    small = (*small, types.is_float32)
+    small = [getattr(types, f"is_{name}") for name in _SMALL]
     fits = all(any(test(kind) for test in small) for place, kind in enumerate(kinds) if place != at)
     return np.dtype(np.float32 if fits else np.float64)
 

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import sys
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
 from obverse.cli.console import parse
+from obverse.cli.files import write
 from obverse.cli.reel import Film, Reel, Show
 from obverse.cli.runs import OfRun
 from obverse.ground.errors import InvalidArgument, require
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from obverse.recipes import Trained
     from obverse.recipes.drawing import Drawing
     from obverse.sampler import Adaptive, Ledger, Round, Step
-
-SOUNDS = 64  # that become files of their own, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,51 +171,3 @@ def _adaptively(method: Adaptive, begin: float, options: Sample, drawing: Drawin
         words += f", {missed} not within tolerance (raise max_calls or rtol)"
     values = {"calls_least": fewest, "error_median": error if math.isfinite(error) else None, "unfinished": missed}
     return Draw(run.x, Ledger.of(run, passes), words, values)
-
-
-def write(
-    trained: Trained, x: Tensor, labels: Tensor | None, numbers: range, reel: Reel, out: Path, seed: int
-) -> list[Path]:
-    """The picture, the numbers and the film of a draw; the files' paths."""
-    import numpy as np
-
-    from obverse.data import png, sheet
-    from obverse.recipes.build import pictured, shown
-
-    facts, seen = shown(trained.recipe, trained.facts, x)
-    arrays: dict[str, Any] = {"x": facts.scaling.undo(seen).numpy(), "seed": seed, "sample": np.array(numbers)}
-    if labels is not None:
-        arrays["label"] = labels.numpy()
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **arrays)
-    files = {".npz": packed.getvalue()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    films: list[Path] = []
-    try:
-        files[".png"] = png(
-            sheet(*pictured(trained.recipe, facts, [seen]), columns=min(16, len(facts.classes)) or None)
-        )
-        films = reel.write(out, partial(pictured, trained.recipe, trained.facts))
-    except InvalidArgument as error:  # data of a shape that has no picture has numbers all the same
-        print(f"no picture: {error}", file=sys.stderr)
-    if facts.columns:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(facts.table(x, labels, trained.recipe.label))
-        files[".csv"] = text.getvalue().encode()
-    if facts.rate and arrays["x"].ndim == 3:
-        files |= {
-            f"-{number}.wav": _wav(x, facts.rate) for number, x in zip(numbers[:SOUNDS], arrays["x"], strict=False)
-        }
-    for suffix, data in files.items():
-        out.with_name(out.name + suffix).write_bytes(data)
-    return [*(out.with_name(out.name + suffix) for suffix in files), *films]
-
-
-def _wav(x: NDArray[Any], rate: int) -> bytes:
-    """A sound in [-1, 1] as 16-bit PCM, which every player reads; what is louder is cut; (channels, length)."""
-    import numpy as np
-    from scipy.io import wavfile
-
-    file = io.BytesIO()
-    wavfile.write(file, rate, (x.T.clip(-1, 1) * (2**15 - 1)).round().astype(np.int16))
-    return file.getvalue()

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import Number, exact
 from obverse.interop.between import BY, Between, ddpm_of
 from obverse.interop.refusals import NotLinear
@@ -161,9 +160,3 @@ def _logit(scheduler: Any, t: Tensor) -> Tensor:
 
 def _angle(path: Schedule, t: Tensor) -> Level:
     return path.at((t * 2 / math.pi).clamp(max=1.0))  # they write pi/2 as 1.5708
-
-
-def check_steps(steps: int) -> None:
-    """Refuse what `set_timesteps` would not understand."""
-    if not isinstance(steps, int) or steps < 1:
-        raise InvalidArgument(f"steps is a whole number >= 1, got {steps}.")

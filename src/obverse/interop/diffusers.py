@@ -15,10 +15,9 @@ from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.ground.extras import load
 from obverse.interop.probe import refuse_from_outside
 from obverse.interop.refusals import NotLinear
-from obverse.interop.xray import Xray, look
+from obverse.interop.xray import CLIPS, Xray, look
 
 PREFIX = "diffusers:"
-CLIPS = ("clip_sample", "clip_denoised", "thresholding")  # on by default in some; a table cannot clip
 GRIDS: Mapping[str, dict[str, Any]] = {"SCMScheduler": {"intermediate_timesteps": None}}  # what set_timesteps needs
 
 

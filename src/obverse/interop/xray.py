@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from obverse.ground.errors import require
 from obverse.ground.numerics import exact
-from obverse.interop.conventions import Convention, check_steps, convention_of
+from obverse.interop.conventions import Convention, convention_of
 from obverse.interop.probe import Reading, probe
 from obverse.interop.refusals import NotLinear
 from obverse.path import Level, Schedule, clean, join
@@ -18,6 +19,7 @@ from obverse.sampler import Register, Tableau
 from obverse.sampler.comparison import CLEAN, reached
 from obverse.sampler.program import Row
 
+CLIPS = ("clip_sample", "clip_denoised", "thresholding")  # what a table cannot do, on by default in some
 NOTHING: Mapping[str, Any] = {}
 DUST = 1e-13  # entries below are what float64 left of zero
 
@@ -67,25 +69,22 @@ def look(scheduler: Any, steps: int, *, step: Mapping[str, Any] = NOTHING, grid:
 
     Args:     as of `xray`.
     """
-    check_steps(steps)
+    require(isinstance(steps, int) and steps >= 1, f"steps is a whole number >= 1, got {steps} (try 10).")
     try:
         reading = probe(scheduler, steps, step, grid)
         convention = convention_of(reading.scheduler, reading.times)
         found = [_table(reading, convention, path) for path in convention.schedules]
     except NotLinear as refusal:
-        hints = [name for name in ("clip_sample", "thresholding", "clip_denoised") if _asks(scheduler, name)]
+        config = getattr(scheduler, "config", {})
+        hints = [name for name in CLIPS if config.get(name)]
         more = f" (it clips: set {' and '.join(f'{name}=False' for name in hints)})" if hints else ""
-        if str(getattr(scheduler, "config", {}).get("variance_type")).startswith("learned"):
+        if str(config.get("variance_type")).startswith("learned"):
             more += " (its network makes the variance: set variance_type='fixed_small')"
         raise NotLinear(f"{type(scheduler).__name__} is no table: {refusal}{more}.") from refusal
     best = min(range(len(found)), key=lambda i: _mismatch(found[i]))
     first = float(reading.start[0] / exact(convention.scale(found[best].levels[0])))
     times = tuple(reading.times.double().flatten().tolist())
     return Xray(found[best], convention.schedules[best], times, first, convention.unit)
-
-
-def _asks(scheduler: Any, name: str) -> bool:
-    return bool(getattr(scheduler, "config", {}).get(name))
 
 
 def _mismatch(table: Tableau) -> float:

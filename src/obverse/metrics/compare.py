@@ -12,11 +12,10 @@ from obverse.ground.errors import InvalidArgument
 from obverse.ground.noise import permutation
 from obverse.ground.numerics import divide
 from obverse.metrics.features import Features, Raw, features_of
-from obverse.metrics.halves import interval
+from obverse.metrics.halves import interval, splits
 from obverse.metrics.metric import Metric
 from obverse.metrics.sets import pair
 
-SPLITS = 20  # of the real data, for the floor: the mean of 20 varies about a quarter as much as one
 POOL = 10  # n real rows for those splits; more would cost features and add nothing
 LEAST = 8  # rows a side: fewer say nothing
 
@@ -164,6 +163,5 @@ def _measured(metric: Metric, seen: _Seen, bootstrap: int) -> Measured:
 
 def _floors(metric: Metric, real: Tensor, n: int, seed: int) -> Tensor:
     """The magnitudes of n real rows against n others, for each split."""
-    orders = (permutation(len(real), seed=seed, purpose="metric-floor", step=step) for step in range(SPLITS))
-    found = [abs(metric.between(real[order[:n]], real[order[n : 2 * n]])) for order in orders]
+    found = [abs(metric.between(real[o[:n]], real[o[n : 2 * n]])) for o in splits(len(real), seed)]
     return torch.tensor(found, dtype=torch.float64)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
-from obverse.ground.noise import permutation
 from obverse.ground.numerics import divide
-from obverse.metrics.compare import SPLITS, Measured
-from obverse.metrics.halves import interval
+from obverse.metrics.compare import Measured
+from obverse.metrics.halves import interval, splits
 from obverse.metrics.sets import blocks, pair
 
 
@@ -83,8 +82,7 @@ def memorisation(samples: Tensor, train: Tensor, held_out: Tensor, *, bootstrap:
         raise InvalidArgument(f"An interval needs at least 4 samples and 4 held-out rows, got {n} and {m}.")
     value = _newer(made, usual)
     low, high = interval(lambda i, j: _newer(made[i], usual[j]), (n, m), value, count=bootstrap, seed=seed)
-    orders = (permutation(m, seed=seed, purpose="metric-floor", step=step) for step in range(SPLITS))
-    floors = torch.tensor([_newer(usual[order[: m // 2]], usual[order[m // 2 :]]) for order in orders])
+    floors = torch.tensor([_newer(usual[o[: m // 2]], usual[o[m // 2 :]]) for o in splits(m, seed)])
     floor, spread = float(floors.mean()), float(floors.std())
     return Measured("memorisation", value, float(low), float(high), floor, (n, m), "equal", spread)
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.noise import permutation
-from obverse.metrics.compare import SPLITS, Measured
-from obverse.metrics.halves import interval
+from obverse.metrics.compare import Measured
+from obverse.metrics.halves import SPLITS, interval, splits
 from obverse.metrics.transport import w2
 
 
@@ -84,10 +84,8 @@ def normalised_path_energy(
     def excess(value: float, at_least: float) -> float:
         return abs(value - at_least**2) / at_least**2
 
-    def rows_of_data(step: int) -> Tensor:
-        return data[permutation(len(data), seed=seed, purpose="metric-floor", step=step)]
-
-    target = rows_of_data(SPLITS)[:n]
+    *orders, last = splits(len(data), seed, SPLITS + 1)
+    target = data[last[:n]]
     least = w2(source, target)
     require(least > 0, "source and data are the same rows: paths between them need no energy to compare with.")
     value = excess(float(energy.mean()), least)
@@ -98,7 +96,7 @@ def normalised_path_energy(
         count=bootstrap,
         seed=seed,
     )
-    pairs = ([w2(source, rows[k : k + n]) for k in (0, n)] for rows in map(rows_of_data, range(SPLITS)))
+    pairs = ([w2(source, data[order[k : k + n]]) for k in (0, n)] for order in orders)
     floors = torch.tensor([excess(a**2, b) for a, b in pairs])
     low, high, floor, spread = map(float, (*halves, floors.mean(), floors.std()))
     return Measured("path-energy", value, low, high, floor, (len(energy), n), floor_spread=spread)

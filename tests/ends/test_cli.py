@@ -18,13 +18,9 @@ from PIL import Image
 from obverse.cli import VERBS, main
 from obverse.ground.families import Family
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 FAST = ["--steps", "3", "--batch", "8", "--sample-every", "0", "--quiet"]
 SMALL_UNET, SMALL_MLP = ["--net", "unet:width=8"], ["--net", "mlp:width=16,depth=1"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,7 @@ import pytest
 from obverse.cli import main
 from obverse.sampler import DDIM
 
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:

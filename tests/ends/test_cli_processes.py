@@ -13,15 +13,11 @@ import safetensors.torch
 from obverse.cli import main
 from obverse.train.session import read
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 SMALL = ["--net", "unet:width=8", "--steps", "6", "--batch", "8", "--accumulate", "2", "--sample-every", "3", "--quiet"]
 EACH = ["--save-every", "3", "--log-every", "1", "--threads", "1"]
 OURS = [sys.executable, "-m", "obverse", "train", "digits", "--processes", "2"]
 TORCHS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "obverse"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def launched(command: list[str], code: int = 0) -> str:

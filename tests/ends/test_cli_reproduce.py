@@ -16,13 +16,9 @@ import pytest
 from obverse.cli import main
 from obverse.train.session import SESSIONS
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 SMALL = ["--net", "unet:width=8", "--steps", "6", "--batch", "8", "--sample-every", "2", "--save-every", "3", "--quiet"]
 LINES = ["--log-every", "1", "--threads", "1"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -25,12 +25,8 @@ from obverse.objective import UnboundedLoss
 from obverse.recipes import Recipe, fit
 from obverse.train import Training
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 TRAIN = ["--net", "unet:width=8", "--batch", "8", "--log-every", "2", "--quiet"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def bits(run: str) -> dict[str, bytes]:

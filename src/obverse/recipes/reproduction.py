@@ -91,7 +91,7 @@ def _elsewhere(before: list[dict[str, Any]], now: Mapping[str, Any]) -> tuple[st
     for one, two in pairwise(before):
         found += [f"{words} when it went on from step {two['step']}" for words in differences(one, two)]
     if before:
-        found += [words for words in differences(before[-1], now) if not ("data" not in now and "processes" in words)]
+        found += [words for words in differences(before[-1], now) if "data" in now or "processes" not in words]
         if "data" in now and now["data"] != before[-1].get("data"):
             found.append("the data has changed since")
     return tuple(found)

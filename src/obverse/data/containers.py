@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from obverse.data.archives import HEADER, past_header
 from obverse.data.arrays import PICKLED, Array, data_set, from_array
 from obverse.data.damage import decoding, printable, refuse_bomb
 from obverse.data.dataset import Dataset
-from obverse.data.listing import HEADER, past_header
 from obverse.data.rows import MAPPED
 from obverse.ground.errors import DataError, UnknownName
 

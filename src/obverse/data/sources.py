@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from obverse.data import generated
+from obverse.data.archives import ARCHIVES, Archives
 from obverse.data.arrays import from_array
 from obverse.data.arrow import read_arrow, read_parquet
 from obverse.data.cells import read_mixed
@@ -15,7 +16,7 @@ from obverse.data.damage import Ledger, printable
 from obverse.data.dataset import Dataset
 from obverse.data.hub import is_saved, read_saved
 from obverse.data.images import SUFFIXES, read_images
-from obverse.data.listing import ARCHIVES, Archives, Folder, Progress
+from obverse.data.listing import Folder, Progress
 from obverse.data.oneshots import one_shots
 from obverse.data.rows import Turned
 from obverse.data.scaling import Scaling

@@ -303,11 +303,23 @@ def test_a_chart_is_a_function_of_its_arguments_and_shares_no_name_with_another(
     assert "currentColor" in first and "xmlns" not in first
 
 
+def test_half_a_step_is_no_place_on_an_axis() -> None:
+    shown = re.findall(r">([\d.]+)</text>", chart("one", [Line("loss", [30], [1.2])], x="step", y="loss"))
+    assert "30" in shown and not any(text.startswith(("28.", "29.", "30.", "31.")) for text in shown)
+
+
 @pytest.mark.parametrize("features", ["raw", "fashion", "pairs", "spectra"])
 def test_the_headline_finds_the_frechet_distance_on_any_features(features: str) -> None:
     measured = [{"name": Features.of(features).title("frechet"), "ratio": 1.25, "sizes": (9, 9)}]
     scores = {"features": features, "measured": measured, "samples": 9, "accuracy": None, "novelty": 1.0}
     assert "1.25 x" in [mark.value for mark in verdict({"distances": scores})]
+
+
+def test_marks_have_three_digits() -> None:
+    measured = [{"name": "frechet", "ratio": 1.20049, "sizes": (9, 9)}]
+    scores = {"features": "raw", "measured": measured, "samples": 9, "accuracy": None, "novelty": 521.4}
+    marks = verdict({"distances": scores, "coin": {"float64": 1.9e-15}})
+    assert [mark.value for mark in marks] == ["1.20 x", "521 x", "1.9e-15"]
 
 
 @pytest.mark.parametrize(

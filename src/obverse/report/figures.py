@@ -66,6 +66,7 @@ def chart(
         for line, colour, dash in zip(lines, _COLOURS, _DASHES, strict=False):
             dot = "o" if len(line.x) < 3 else None
             axes.plot(line.x, line.y, linestyle=dash, color=colour, label=line.label, linewidth=1.8, marker=dot)
+        axes.locator_params(axis="x", integer=all(isinstance(at, int) for line in lines for at in line.x))
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         if log and any(math.isfinite(value) and value > 0 for line in lines for value in line.y):

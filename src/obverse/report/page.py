@@ -63,6 +63,16 @@ class Mark(NamedTuple):
     passed: bool | None
 
 
+def digits(value: float) -> str:
+    """A number as a reader wants it: three digits, or all that stand before the point.
+
+    Example:
+        >>> digits(1.2), digits(521.4), digits(3745.2), digits(-0.0003573)
+        ('1.20', '521', '3,745', '-0.000357')
+    """
+    return f"{value:,.0f}" if 100 <= abs(value) < 1e6 else f"{value:#.3g}".rstrip(".")
+
+
 def prose(text: str, *, quiet: bool = False) -> str:
     """A paragraph of plain text."""
     return f"<p{' class=quiet' if quiet else ''}>{escape(text)}</p>"

@@ -13,7 +13,7 @@ from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.metrics import Features, Measured, against, fashion, nearest_neighbour_accuracy
 from obverse.recipes import Sampling
 from obverse.recipes.evaluation import neighbours_by
-from obverse.report.page import Section, prose, table
+from obverse.report.page import Section, digits, prose, table
 from obverse.report.subject import Subject
 
 COUNT = 300  # samples a sampler: enough to rank them
@@ -38,10 +38,10 @@ def distances(subject: Subject) -> Section:
     rows = [
         [
             _name(m),
-            f"{m.value:.4g}",
-            f"{m.low:.4g} … {m.high:.4g}",
-            f"{m.floor:.4g}",
-            f"{m.ratio:.3g}",
+            digits(m.value),
+            f"{digits(m.low)} … {digits(m.high)}",
+            digits(m.floor),
+            digits(m.ratio),
             f"{m.sizes[0]:,}",
         ]
         for m in found.measured
@@ -84,12 +84,12 @@ def samplers(subject: Subject) -> Section:
     for solver, steps in SAMPLERS:
         sampling = replace(subject.sampling, solver=solver, steps=steps, eta=None, tableau=None)
         tried.append({"solver": solver, "steps": steps, **_try(subject, sampling, count, labels)})
-    names = {"calls": "d", "seconds": ".2f", "frechet_ratio": ".3g", "accuracy": ".1%"}
+    names = {"calls": str, "seconds": "{:.2f}".format, "frechet_ratio": digits, "accuracy": "{:.1%}".format}
     rows = [
         [
             str(one["solver"]),
             str(one["steps"]),
-            *(format(one[k], f) if one[k] is not None else "–" for k, f in names.items()),
+            *(told(one[k]) if one[k] is not None else "–" for k, told in names.items()),
         ]
         for one in tried
     ]

@@ -14,7 +14,7 @@ from obverse import __version__
 from obverse.ground.errors import ObverseError
 from obverse.metrics import Features
 from obverse.path import Prediction
-from obverse.report.page import Mark, Section, table
+from obverse.report.page import Mark, Section, digits, table
 from obverse.report.subject import Subject
 
 ACCURACY, FRECHET = 0.98, 1.5  # what a small net reaches on digits, and no copier or blurrer does
@@ -62,12 +62,12 @@ def verdict(numbers: Mapping[str, Any]) -> list[Mark]:
             found.append(Mark("Class accuracy", f"{value:.1%}", words, passed))
         words = f"real against real (mark: at most {FRECHET}; n = {frechet['sizes'][0]:,} a side)"
         title = "Fréchet distance" if name == "frechet" else name
-        found.append(Mark(title, f"{frechet['ratio']:.4g} x", words, frechet["ratio"] <= FRECHET))
+        found.append(Mark(title, f"{digits(frechet['ratio'])} x", words, frechet["ratio"] <= FRECHET))
         new, (low, high) = scores["novelty"], NOVELTY
         if new is not None:
             said = ": copies" if new < low else ": off the data" if new > high else ""
             words = f"held-out data's distance to the training data{said} (mark: {low} to {high}; {n})"
-            found.append(Mark("Novelty", f"{new:.3g} x", words, low <= new <= high))
+            found.append(Mark("Novelty", f"{digits(new)} x", words, low <= new <= high))
     if coin:
         words = f"relative difference of flow and diffusion samples in float64 (mark: at most {COIN:.0e})"
         found.append(Mark("The coin", f"{coin['float64']:.1e}", words, coin["float64"] <= COIN))

@@ -125,8 +125,10 @@ def _charts(curves: dict[str, list[float]], places: list[float]) -> str:
             Line(name, places, [divide(a, b) for a, b in zip(values, curves[LINE], strict=True)])
             for name, values in curves.items()
         ]
-        svg = chart("share", shares, x="log-SNR", y="share of the linear denoiser's error", bottom=0, top=2)
-        figures.append(drawing(svg, f"{alt}, as shares of the last", "The same, over that of the linear denoiser."))
+        svg = chart("share", shares, x="log-SNR", y="error over linear denoiser's", bottom=0, top=2)
+        figures.append(
+            drawing(svg, f"{alt}, as shares of the last", "The same over that of the linear denoiser, up to 2.")
+        )
     return cards(figures, wide=True)
 
 

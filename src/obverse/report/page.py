@@ -12,7 +12,7 @@ _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2530; --quiet: #5b6672; --paper: #fdfdfc; --rule: #d9dde2;
   --good: #1f7a4d; --bad: #b3451d; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ec; --quiet: #9aa5b1; --paper: #14181d;
-  --rule: #333b45; --good: #5cc08d; --bad: #ee8f5f; } }
+  --rule: #333b45; --good: #5cc08d; --bad: #ee8f5f; } .plot { filter: invert(1) hue-rotate(180deg); } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 58rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: break-word; }
@@ -78,15 +78,16 @@ def prose(text: str, *, quiet: bool = False) -> str:
     return f"<p{' class=quiet' if quiet else ''}>{escape(text)}</p>"
 
 
-def picture(png: bytes, alt: str, caption: str = "") -> str:
-    """A PNG inside the page, with its words for those who do not see it.
+def picture(png: bytes, alt: str, caption: str = "", *, plot: bool = False) -> str:
+    """A PNG inside the page, with its words for those who do not see it; of a plot, the paper may be dark.
 
     Example:
         >>> picture(b"...", alt="three <dots>")
         '<figure><img src="data:image/png;base64,Li4u" alt="three &lt;dots&gt;"></figure>'
     """
     data = base64.b64encode(png).decode()
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{escape(alt)}">{_caption(caption)}</figure>'
+    kind = ' class="plot"' if plot else ""
+    return f'<figure><img{kind} src="data:image/png;base64,{data}" alt="{escape(alt)}">{_caption(caption)}</figure>'
 
 
 def drawing(svg: str, alt: str, caption: str = "") -> str:

@@ -30,10 +30,15 @@ def samples(subject: Subject) -> Section:
     except ObverseError as error:
         train, missing = None, str(error)
     groups = _groups(subject)
-    words = f"{len(drawn.x):,} samples were drawn; shown are the first"
-    words += f" of {len(groups)} classes each." if drawn.labels is not None else f" {len(groups[0][1])}."
+    plot, classes = drawn.x.ndim == 2, len(subject.trained.facts.classes)
+    words = f"{len(drawn.x):,} samples were drawn; shown are the first {max(len(rows) for _, rows in groups)}"
+    if drawn.labels is not None:
+        words += f" of each of {len(groups)} classes" + (f" out of {classes}" if len(groups) < classes else "")
+    words += f". {subject.axes}" if plot else "."
     if train is None:
         words += f" Their nearest training neighbours are absent: {missing}"
+    elif plot:
+        words += " Below are the training samples nearest to them; were all copies, the two pictures would be one."
     else:
         words += " Below each is the training sample nearest to it; were it a copy, the two would look the same."
     numbers: dict[str, Any] = {"count": len(drawn.x)}

@@ -114,12 +114,24 @@ class Subject:
     def show(self, x: Tensor, alt: str, caption: str = "", *, columns: int | None = None) -> str:
         """Samples as a picture in the page: large images made smaller, plots all in one window."""
         (seen,) = build.pictured(self.trained.recipe, self.trained.facts, [x])
-        images, x = seen.ndim == 4 and (seen is not x or self.trained.facts.kind == "images"), seen
+        plot, x = seen.ndim < 4 or seen is not x, seen
+        images = seen.ndim == 4 and (plot or self.trained.facts.kind == "images")
         side = max(x.shape[-2:])
         if x.ndim == 4 and side > _SIDE:
             x = interpolate(x, size=[max(1, length * _SIDE // side) for length in x.shape[-2:]], mode="area")
         low, high = (-1.0, 1.0) if images else self._window
-        return picture(png(sheet(x, columns=columns, low=low, high=high)), alt, caption)
+        return picture(png(sheet(x, columns=columns, low=low, high=high)), alt, caption, plot=plot)
+
+    @property
+    def axes(self) -> str:
+        """What scatters show, in words."""
+        facts, (low, high) = self.trained.facts, self._window
+        names = facts.columns or ("the first number", "the second")
+        what = f"A bar is a count of samples: {names[0]} to the right"
+        if facts.size > 1:
+            more = f", the first two of {facts.size} numbers" if facts.size > 2 else ""
+            what = f"A point is a sample: {names[0]} to the right and {names[1]} up{more}"
+        return f"{what}, from {low:.2g} to {high:.2g} in network units."
 
     @cached_property
     def _parts(self) -> tuple[Dataset, Dataset | None]:

@@ -38,6 +38,12 @@ def test_every_pixel_of_every_image_is_where_it_belongs(channels: int, mode: str
         assert np.abs(centres / 255 * 2 - 1 - one.permute(1, 2, 0).numpy()).max() <= 1 / 255
 
 
+@pytest.mark.parametrize("frames", [[torch.zeros(2, 1, 9)] * 3, [torch.zeros(2, 2)] * 3])
+def test_what_parts_plots_is_no_stronger_than_what_is_in_them(frames: list[Tensor]) -> None:
+    seen = pixels(contact(frames)).min(2)
+    assert (np.sort(seen.max(0))[:4] > 200).all()  # the two gaps, two pixels each
+
+
 def test_values_outside_the_window_are_black_and_white() -> None:
     assert set(pixels(sheet(torch.tensor([[[[-9.0, 9.0]]]]))).flatten()) == {0, 255}
     assert set(pixels(sheet(torch.tensor([[[[0.0, 4.0]]]]), low=0, high=4)).flatten()) == {0, 255}

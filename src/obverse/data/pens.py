@@ -110,14 +110,14 @@ def _place(values: Tensor, window: Window, size: int) -> Tensor:
     return ((values - window.low) / (window.high - window.low)).clamp(-1, 2) * (size - 1)
 
 
-def tiled(tiles: Sequence[Image], columns: int) -> Image:
-    """Tiles of one size in rows, thin gaps between and none around."""
+def tiled(tiles: Sequence[Image], columns: int, *, plots: bool) -> Image:
+    """Tiles of one size in rows, thin gaps between and none around; of plots, in the colour of their axes."""
     from PIL import Image
 
     columns = min(columns, len(tiles))
     width, height = tiles[0].size
     mode = tiles[0].mode
-    greys: dict[str, tuple[int, ...]] = {"L": (96,), "RGB": (96, 96, 96), "RGBA": (0, 0, 0, 0)}
+    greys: dict[str, tuple[int, ...]] = {"L": (96,), "RGB": _LINE if plots else (96, 96, 96), "RGBA": (0, 0, 0, 0)}
     size = (columns * (width + _GAP) - _GAP, -(-len(tiles) // columns) * (height + _GAP) - _GAP)
     image = Image.new(mode, size, greys[mode])
     for number, tile in enumerate(tiles):

@@ -57,7 +57,7 @@ def sheet(
     if kind == "vectors":
         return scatter_of(values, window, PLOT * (scale or 1))
     tiles = [image_of(x, window, scale) if kind == "images" else curves_of(x, window, scale or 1) for x in values]
-    return tiled(tiles, columns or math.ceil(math.sqrt(len(tiles))))
+    return tiled(tiles, columns or math.ceil(math.sqrt(len(tiles))), plots=kind == "curves")
 
 
 def film(
@@ -139,7 +139,7 @@ def contact(
     kind = kind_of(frames[-1])
     low, high = window_of(frames[-1], kind, low, high)
     if kind == "vectors":
-        return tiled([sheet(x, scale=scale, low=low, high=high) for x in frames], len(frames))
+        return tiled([sheet(x, scale=scale, low=low, high=high) for x in frames], len(frames), plots=True)
     return sheet(torch.stack([*frames], 1).flatten(0, 1), columns=len(frames), scale=scale, low=low, high=high)
 
 

@@ -201,7 +201,7 @@ def test_no_held_out_data_and_no_classes_are_said_to_be_absent(tmp_path: Path) -
     report = write(model, tmp_path / "report.html", sampling=FEW, count=30)
     page = Reader(report.path.read_text())
     assert report.numbers["distances"] is None
-    assert "Nothing was held out" in page.text and "knows no classes" in page.text
+    assert "Nothing was held out" in page.text and "knows no classes" in page.text and "gap" not in page.text
     assert [mark.name for mark in report.marks] == ["The coin"]
     assert all(row["frechet_ratio"] is None and row["calls"] for row in report.numbers["samplers"]["rows"])
     assert "held-out data" not in report.numbers["noise-error"]
@@ -238,6 +238,14 @@ def test_lost_data_leaves_what_needs_none(tmp_path: Path) -> None:
     page = Reader(report.path.read_text())
     assert "neighbours are absent" in page.text and "waves.npy" in page.text
     assert report.numbers["samples"] == {"count": 9}
+
+
+def test_signals_are_shown_as_large_as_they_are_drawn(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", x=np.random.default_rng(0).normal(size=(60, 1, 16)), label=np.arange(60) % 2)
+    model = trained(tmp_path / "run", steps=2, data=str(tmp_path / "w.npz"), net="unet:width=8", label="label")
+    page = Reader(write(model, tmp_path / "report.html", sampling=FEW, count=8).path.read_text())
+    first = base64.b64decode((page.all("img")[0]["src"] or "").partition(",")[2])
+    assert Image.open(io.BytesIO(first)).width < 272  # a card: 17 rem
 
 
 def test_a_sampler_that_cannot_run_says_why(tmp_path: Path) -> None:

@@ -101,8 +101,10 @@ def noise_error(subject: Subject) -> Section:
         "right; lower is better. The floor of memory is exact: what a denoiser that remembers the training samples"
         f"{' of each class' if subject.conditional else ''} and nothing else reaches on them; to touch it where it "
         "falls is to copy. The linear denoiser knows the training data's mean and covariance and nothing else; what "
-        "lies below it has been learnt. The gap between held-out and training data is what has been learnt by heart."
+        "lies below it has been learnt."
     )
+    if held is not None:
+        words += " The gap between held-out and training data is what has been learnt by heart."
     if known is not None:
         words += (
             f" The exact floor is that of the law which {subject.trained.facts.name} is drawn from, on the same "

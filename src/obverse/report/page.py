@@ -22,6 +22,7 @@ p { margin: .5rem 0; max-width: 46rem; }
 .quiet, figcaption, caption { color: var(--quiet); font-size: .875rem; }
 figure { margin: .75rem 0; min-width: 0; }
 figure img { display: block; max-width: 100%; height: auto; }
+.plot { border: 1px solid #8886; }
 figure svg { display: block; width: 100%; max-width: 38rem; height: auto; }
 .cards { display: grid; gap: .25rem 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 .wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }

@@ -120,7 +120,7 @@ def _groups(subject: Subject) -> list[tuple[str, Tensor]]:
 def _beside(subject: Subject, name: str, x: Tensor, train: Tensor | None) -> str:
     """Samples of one class, and below them their nearest neighbours."""
     of = f" of class {name}" if name else ""
-    columns = _SHOWN if name or x.ndim == 3 else 2 * _SHOWN
+    columns = 2 if name and subject.curves else _SHOWN if name or x.ndim == 3 else 2 * _SHOWN
     upper = subject.show(x, f"{len(x)} samples{of}", f"{'Class ' + name if name else 'Samples'}", columns=columns)
     if train is None:
         return f"<div>{upper}</div>"

@@ -57,6 +57,12 @@ class Subject:
         """Whether the model knows classes."""
         return bool(self.trained.recipe.told(self.trained.facts.classes))
 
+    @property
+    def curves(self) -> bool:
+        """Whether samples are drawn as curves, which are wider than images."""
+        facts = self.trained.facts
+        return len(facts.shape) == 2 and not build.unordered(self.trained.recipe, facts)
+
     @cached_property
     def train(self) -> Batch:
         """The data learnt from, see `look`; refused, as by `data.load`, where it is out of reach."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from obverse.ground.errors import InvalidArgument
-from obverse.recipes import Recipe, fit
+from obverse.recipes import Recipe, Trained, fit
 from obverse.train import Training
 
 RECIPE = Recipe(
@@ -32,3 +32,12 @@ def test_a_run_of_an_earlier_version_goes_on_in_its_own_words(tmp_path: Path) ->
     assert going.first == 1
     assert [step.step for step in going.steps] == [2, 3]
     assert json.loads(file.read_text()) == config
+
+
+def test_a_run_called_as_its_data_is_called_is_not_taken_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    list(fit(RECIPE, Path("digits")).steps)
+    monkeypatch.chdir(tmp_path.parent)
+    assert Trained.open(tmp_path / "digits").recipe.data == "digits"

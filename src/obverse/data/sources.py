@@ -119,10 +119,10 @@ def _check(source: str | Path, kind: str, **options: int | str | None) -> None:
 def _kind(source: str | Path) -> str:
     """A name, a suffix, "folder" or "idx": which reader is meant."""
     path = Path(source)
-    if isinstance(source, str) and source in _NAMES:
+    if isinstance(source, str) and source in NAMES:
         return source
     if not path.exists():
-        raise UnknownName("data set or path", printable(path), _NAMES)
+        raise UnknownName("data set or path", printable(path), NAMES)
     if path.is_dir():
         return "saved" if is_saved(path) else "idx" if _idx_in(path) else "folder"
     if path.suffix.lower() in (*_ARRAYS, *_TABLES, *ARCHIVES):
@@ -208,7 +208,7 @@ _MADE = {
     "solids": solids,
 }
 _SHIPPED = {"digits": _digits, "fashion-mnist": _fashion_mnist, "one-shots": one_shots}
-_NAMES = (*_SHIPPED, *_MADE)
+NAMES = (*_SHIPPED, *_MADE)
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".arrow": read_arrow, ".feather": read_arrow}
 _OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {  # the kinds of source that have a use for each, and what it is
     "image_size": ((*_FOLDERS, "saved"), "pixels >= 1, for a folder of images"),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from obverse import __version__
 from obverse.data import Dataset, evenly
+from obverse.data.sources import NAMES
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import build
 from obverse.recipes.exact import Floor
@@ -149,7 +150,7 @@ def fingerprint(data: Dataset) -> str:
 
 def _source(data: str) -> str:
     """Where the data was, whatever folder one stands in; its name if it is one."""
-    return str(Path(data).resolve()) if Path(data).exists() else data
+    return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
 
 
 def _judge(recipe: Recipe, facts: build.Facts, held: Dataset) -> Callable[[Mapping[str, Mapping[str, Tensor]]], float]:

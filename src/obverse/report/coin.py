@@ -59,11 +59,10 @@ def coin(subject: Subject) -> Section:
         f"{strangers:.1f}.) With fresh noise they are other samples of the same distribution, and again the same on "
         "every schedule."
     )
-    columns = 2 if subject.curves else 5
     shown = [
-        subject.show(flow, "samples of the flow", "As a flow: Euler on the linear path", columns=columns),
-        subject.show(diffusion, "samples of the diffusion", "As a diffusion: DDIM on VP, same seed", columns=columns),
-        subject.show(finals[SDE[1]], "samples of the SDE", "With fresh noise: DDPM's SDE on VP", columns=columns),
+        subject.show(flow, "samples of the flow", "As a flow: Euler on the linear path", columns=4),
+        subject.show(diffusion, "samples of the diffusion", "As a diffusion: DDIM on VP, same seed", columns=4),
+        subject.show(finals[SDE[1]], "samples of the SDE", "With fresh noise: DDPM's SDE on VP", columns=4),
     ]
     cells = [
         [str(row["words"]), row["schedule"], *(_brief(row, kind) for kind in ("float64", "float32"))] for row in rows

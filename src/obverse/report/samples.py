@@ -31,7 +31,7 @@ def samples(subject: Subject) -> Section:
         train, missing = None, str(error)
     groups = _groups(subject)
     plot, classes = drawn.x.ndim == 2, len(subject.trained.facts.classes)
-    words = f"{len(drawn.x):,} samples were drawn; shown are the first {max(len(rows) for _, rows in groups)}"
+    words = f"{len(drawn.x):,} samples were drawn; shown are up to {max(len(rows) for _, rows in groups)}"
     if drawn.labels is not None:
         words += f" of each of {len(groups)} classes" + (f" out of {classes}" if len(groups) < classes else "")
     words += f". {subject.axes}" if plot else "."
@@ -120,7 +120,8 @@ def _groups(subject: Subject) -> list[tuple[str, Tensor]]:
 def _beside(subject: Subject, name: str, x: Tensor, train: Tensor | None) -> str:
     """Samples of one class, and below them their nearest neighbours."""
     of = f" of class {name}" if name else ""
-    columns = 2 if name and subject.curves else _SHOWN if name or x.ndim == 3 else 2 * _SHOWN
+    card, alone = (2, _SHOWN) if x.ndim == 3 else (_SHOWN, 2 * _SHOWN)  # curves and clouds are drawn larger than images
+    columns = card if name else alone
     upper = subject.show(x, f"{len(x)} samples{of}", f"{'Class ' + name if name else 'Samples'}", columns=columns)
     if train is None:
         return f"<div>{upper}</div>"

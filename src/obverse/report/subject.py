@@ -57,12 +57,6 @@ class Subject:
         """Whether the model knows classes."""
         return bool(self.trained.recipe.told(self.trained.facts.classes))
 
-    @property
-    def curves(self) -> bool:
-        """Whether samples are drawn as curves, which are wider than images."""
-        facts = self.trained.facts
-        return len(facts.shape) == 2 and not build.unordered(self.trained.recipe, facts)
-
     @cached_property
     def train(self) -> Batch:
         """The data learnt from, see `look`; refused, as by `data.load`, where it is out of reach."""
@@ -150,5 +144,6 @@ class Subject:
             values = self.train.x
         except ObverseError:
             values = self.drawn.x
+        values = values[:, :2] if values.ndim == 2 else values  # what a scatter shows
         margin = 0.05 * float(values.max() - values.min()) or 1.0
         return float(values.min()) - margin, float(values.max()) + margin

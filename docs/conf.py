@@ -23,6 +23,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_enable_extensions = ["dollarmath"]
 html_theme = "furo"
 html_title = "obverse"
+html_static_path = html_css_files = ["page.css"]
 html_math_renderer = "mathml"  # which browsers draw by themselves: pages need no network
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
@@ -69,7 +70,7 @@ class Families(SphinxDirective):
 
 def as_written(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
     """Docstrings are written for a terminal: their alignment is their markup."""
-    lines[:] = ["::", "", *(f"   {line}" for line in lines), ""] if any(lines) else []
+    lines[:] = [".. code-block:: text", "", *(f"   {line}" for line in lines), ""] if any(lines) else []
 
 
 def inline(page: HTML5Translator, formula: nodes.math) -> None:

@@ -58,6 +58,7 @@ def test_a_comparison_is_drawn(name: str) -> None:
 def test_a_comparison_of_different_lengths_is_drawn() -> None:
     assert main(["compare", "ddim", "heun", "--steps", "3", "--out", "both.svg"]) == 1
     assert "different numbers of calls" in Path("both.svg").read_text()
+    assert ">2.5<" not in Path("both.svg").read_text()  # calls are counted
 
 
 @pytest.mark.parametrize(

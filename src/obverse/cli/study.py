@@ -77,7 +77,7 @@ def drawn(path: Path, lines: list[Line], x: str) -> list[Path]:
     from obverse.report.figures import chart, written
 
     try:
-        svg = chart("errors", lines, x=x, y="distance to the ODE's end, of the data's rms", log=True)
+        svg = chart("errors", lines, x=x, y="error over the data's rms", log=True)
     except MissingExtra as error:
         print(f"no picture: {error}", file=sys.stderr)
         return []

@@ -49,6 +49,7 @@ def _weights(axes: Any, comparison: Comparison, names: tuple[str, str]) -> None:
         weights = form.outputs[-1].tolist()
         axes.plot(range(1, len(weights) + 1), weights, style, color=colour, label=name, markersize=size, linewidth=1.4)
     axes.axhline(0, color="#888888", linewidth=0.6)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("call")
     axes.set_ylabel("weight of its prediction in the result")
     axes.legend(frameon=False)

@@ -207,13 +207,14 @@ def test_no_held_out_data_and_no_classes_are_said_to_be_absent(tmp_path: Path) -
     assert "held-out data" not in report.numbers["noise-error"]
 
 
-def test_scatters_say_what_is_across_and_up_and_are_dark_on_dark_paper(digits: Looked, tmp_path: Path) -> None:
+def test_tables_are_shown_as_scatters_that_say_what_is_in_them_and_as_rows(digits: Looked, tmp_path: Path) -> None:
     lines = ["long,wide,tall", *(f"{i % 7},{-i % 11},{900 * (i == 7)}" for i in range(60))]
     (tmp_path / "boxes.csv").write_text("\n".join(lines))
     model = trained(tmp_path / "run", data=str(tmp_path / "boxes.csv"))
     page = Reader(write(model, tmp_path / "report.html", sampling=FEW, count=9).path.read_text())
     assert "long to the right and wide up, the first two of 3 numbers, from -1.7 to 1.7 in" in page.text
     assert "Below each" not in page.text and "the two pictures would be one" in page.text
+    assert len(page.all("tr")) > 6 and page.text.index("tall") < page.text.index("From noise")
     assert {image.get("class") for image in page.all("img")} == {"plot"}
     assert {image.get("class") for image in digits[2].all("img")} == {None}  # photographs stay as they are
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from obverse.ground.shapes import against
 from obverse.metrics import nearest
 from obverse.recipes import Evaluation
 from obverse.recipes.evaluation import neighbours_by
-from obverse.report.page import Section, cards, prose
+from obverse.report.page import Section, cards, prose, table
 from obverse.report.subject import Subject
 from obverse.sampler import Step
 
@@ -47,7 +48,21 @@ def samples(subject: Subject) -> Section:
         words += _new(drawn.evaluation)
     figures = [_beside(subject, name, drawn.x[rows], train) for name, rows in groups]
     body = prose(words) + (cards(figures) if drawn.labels is not None else figures[0])
+    if subject.trained.facts.columns:
+        body += _cells(subject, torch.cat([rows[: 1 if len(groups) > 1 else _SHOWN] for _, rows in groups])[:_SHOWN])
     return Section("samples", "Samples beside their nearest neighbours", body, numbers)
+
+
+def _cells(subject: Subject, rows: Tensor) -> str:
+    """Samples of a table in its own columns, units and words."""
+    drawn, trained = subject.drawn, subject.trained
+    labels = None if drawn.labels is None else drawn.labels[rows]
+    head, *lines = trained.facts.table(drawn.x[rows], labels, trained.recipe.label)
+    return table("Some of them, as rows of the table.", head, [[*map(_short, line)] for line in lines])
+
+
+def _short(cell: str) -> str:
+    return f"{float(cell):.5g}" if re.fullmatch(r"-?\d+(\.\d+)?(e[+-]?\d+)?", cell) else cell
 
 
 def _new(found: Evaluation) -> str:
@@ -68,8 +83,8 @@ def trajectory(subject: Subject) -> Section:
     count = 6 if labels is None else len(labels)
     if plot:
         count, labels = _POINTS, subject.labels(_POINTS)
-    steps, table = list[Step](), subject.trained.tableau(subject.sampling)
-    x = subject.trained.drawing(count, subject.sampling, labels=labels).by_table(table, steps.append).x
+    steps, tableau = list[Step](), subject.trained.tableau(subject.sampling)
+    x = subject.trained.drawing(count, subject.sampling, labels=labels).by_table(tableau, steps.append).x
     every = [step.estimate for step in steps if step.estimate is not None]
     made = [every[i] for i in sorted({round(k / (_MOMENTS - 1) * (len(every) - 1)) for k in range(_MOMENTS)})]
     states = [*(e.x_t / against(e.level.r, e.x_t) for e in made), x]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from obverse.data.sources import NAMES
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.guidance import Guided
 from obverse.model import Clamped, Dynamic, Model, Network, SelfConditioned
@@ -177,7 +178,8 @@ _BOUNDS = {"static": Clamped, "dynamic": Dynamic}  # in network units images lie
 def from_here(recipe: Recipe, run: Run) -> Recipe:
     """The recipe of a run, its data where it was if that is a path which was given from another folder."""
     source = (read(run.folder) or [{}])[-1].get("source", recipe.data)
-    return recipe if Path(recipe.data).exists() or source == recipe.data else replace(recipe, data=str(source))
+    near = recipe.data in NAMES or Path(recipe.data).exists() or source == recipe.data
+    return recipe if near else replace(recipe, data=str(source))
 
 
 def _saved_at(run: Run, which: str) -> Checkpoint:

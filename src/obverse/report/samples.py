@@ -32,9 +32,10 @@ def samples(subject: Subject) -> Section:
         train, missing = None, str(error)
     groups = _groups(subject)
     plot, classes = drawn.x.ndim == 2, len(subject.trained.facts.classes)
-    words = f"{len(drawn.x):,} samples were drawn; shown are up to {max(len(rows) for _, rows in groups)}"
+    most = max(len(rows) for _, rows in groups)
+    words = f"{len(drawn.x):,} samples were drawn; shown are the first {most}"
     if drawn.labels is not None:
-        words += f" of each of {len(groups)} classes" + (f" out of {classes}" if len(groups) < classes else "")
+        words += f" or fewer of each of {len(groups)} classes" + (f" out of {classes}" if len(groups) < classes else "")
     words += f". {subject.axes}" if plot else "."
     if train is None:
         words += f" Their nearest training neighbours are absent: {missing}"

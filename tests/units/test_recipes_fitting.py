@@ -41,3 +41,6 @@ def test_a_run_called_as_its_data_is_called_is_not_taken_for_them(
     list(fit(RECIPE, Path("digits")).steps)
     monkeypatch.chdir(tmp_path.parent)
     assert Trained.open(tmp_path / "digits").recipe.data == "digits"
+    sessions = tmp_path / "digits" / "sessions.jsonl"
+    sessions.write_text(sessions.read_text().replace('"source": "digits"', f'"source": "{tmp_path}/digits"'))
+    assert Trained.open(tmp_path / "digits").recipe.data == "digits"  # of a run that was, before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -84,6 +85,7 @@ def samplers(subject: Subject) -> Section:
     for solver, steps in SAMPLERS:
         sampling = replace(subject.sampling, solver=solver, steps=steps, eta=None, tableau=None)
         tried.append({"solver": solver, "steps": steps, **_try(subject, sampling, count, labels)})
+    names: dict[str, Callable[[Any], str]]
     names = {"calls": str, "seconds": "{:.2f}".format, "frechet_ratio": digits, "accuracy": "{:.1%}".format}
     rows = [
         [

@@ -61,7 +61,7 @@ def main() -> None:
         page = DOCS / f"{name}.md"
         page.write_text(made(printed(page.read_text()), {"errors": partial(errors, peers), **MADE}))
     if "tables" in options.pages:
-        written(DOCS / "weights.svg", weights_figure())
+        written(DOCS / "weights.svg", weights_figure(), "Share of each prediction in the result, along a run")
 
 
 def printed(page: str) -> str:
@@ -129,7 +129,7 @@ def errors(peers: list[dict[str, Any]]) -> str:
                 row.append(f"{best[problem, calls]:.2g}" if (problem, calls) in best else "")
         rows.append(row)
     errors = chart("errors", list(lines.values()), x="network calls", y="distance to the exact end", log=True)
-    written(DOCS / "errors.svg", errors)
+    written(DOCS / "errors.svg", errors, "Error against network calls, on gmm2")
     columns = ["default", *OTHERS, *(["best peer"] if best else [])]
     found = table(["calls", *(f"{problem}: {name}" for problem in SHOWN for name in columns)], rows)
     told = f"Best peer: of {', '.join(packages)}, the method and spacing that were best in hindsight of those tried."

@@ -43,6 +43,11 @@ def test_docstring_examples_run(source: Any, tmp_path: Path, monkeypatch: pytest
     assert not runner.failures, "".join(printed)
 
 
+def test_no_line_of_a_page_is_a_comment(root: Path) -> None:
+    for page in (root / "docs").glob("*.md"):
+        assert not re.findall("^%.*", page.read_text(), re.M), page  # Markdown here takes % for one: it would vanish
+
+
 def theory_numbers(root: Path) -> list[int]:
     return [int(number) for number in re.findall(r"^### T(\d+) · ", (root / "docs/theory.md").read_text(), re.M)]
 

@@ -91,7 +91,10 @@ def _draw(schedule: Schedule, out: Path) -> list[Path]:
         for name, lines, y in (("path", path, "share in x_t"), ("logsnr", logsnr, "log(alpha²/sigma²)"))
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    return [written(out.with_name(f"{out.name}.{name}.svg"), svg) for name, svg in charts.items()]
+    return [
+        written(out.with_name(f"{out.name}.{name}.svg"), svg, f"{name} of {schedule.spec}")
+        for name, svg in charts.items()
+    ]
 
 
 def _curve(schedule: Schedule, width: int = 61, height: int = 9) -> str:

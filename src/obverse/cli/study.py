@@ -81,4 +81,4 @@ def drawn(path: Path, lines: list[Line], x: str) -> list[Path]:
     except MissingExtra as error:
         print(f"no picture: {error}", file=sys.stderr)
         return []
-    return [written(path, svg)]
+    return [written(path, svg, f"Error against {x}")]

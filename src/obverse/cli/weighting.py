@@ -117,4 +117,4 @@ def _drawn(recipes: list[Effective], names: tuple[str, ...], out: Path) -> Path:
     logsnr = torch.linspace(-12, 12, 481, dtype=torch.float64)
     lines = [Line(name, logsnr.tolist(), _scaled(recipe, logsnr)) for name, recipe in zip(names, recipes, strict=True)]
     svg = chart("weighting", lines, x="log-SNR", y="weight on the error of the noise", log=True, bottom=1e-6)
-    return written(out.with_name(f"{out.name}.weighting.svg"), svg)
+    return written(out.with_name(f"{out.name}.weighting.svg"), svg, f"Weights of {' and '.join(names)}")

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,9 +81,10 @@ def chart(
     return _for_page(file.getvalue())
 
 
-def written(file: Path, svg: str) -> Path:
-    """A `chart` as a file of its own, which stands alone and on a page alike."""
-    file.write_text(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + "\n")
+def written(file: Path, svg: str, alt: str) -> Path:
+    """A `chart` as a file of its own, which stands alone and on a page alike; alt is for those who do not see it."""
+    own = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}"'
+    file.write_text(svg.replace("<svg", own, 1) + "\n")
     return file
 
 

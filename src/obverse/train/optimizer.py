@@ -184,5 +184,9 @@ def _trained(net: nn.Module) -> list[nn.Parameter]:
 
 
 def _fits(value: Tensor, parameter: Tensor) -> bool:
-    """Whether a state can belong to a parameter: its sizes are of some of its dimensions, flattened or squared too."""
-    return all(parameter.numel() % max(n, 1) == 0 for n in value.shape)
+    """Whether a state can belong to a parameter: its sizes are of some of its dimensions, flattened or squared too.
+
+    The parameter's own sizes in another order are those of a transposed one.
+    """
+    turned = value.shape != parameter.shape and sorted(value.shape) == sorted(parameter.shape)
+    return not turned and all(parameter.numel() % max(n, 1) == 0 for n in value.shape)

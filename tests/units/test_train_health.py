@@ -47,6 +47,13 @@ def test_the_layer_and_the_sample_that_broke_are_named(accumulate: int) -> None:
         list(train(net, loss, batches(12, (3,), ROWS), settings))
 
 
+def test_a_layer_that_answers_a_number_a_row_is_named_too() -> None:
+    net = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0), nn.Unflatten(0, (12, 1)), nn.Linear(1, 3))
+    net[1].register_forward_hook(lambda _module, _args, answer: answer.index_fill(0, torch.tensor(5), torch.nan))
+    with pytest.raises(NonFinite, match=r"the answer of '1' \(Flatten\), row 5"):
+        next(train(net, loss, batches(12, (3,), ROWS), Training(steps=4, batch=12)))
+
+
 def test_a_parameter_that_is_not_finite_is_named() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     with torch.no_grad():

@@ -38,6 +38,12 @@ def mean_of_rows(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1) if values.ndim > 1 else values
 
 
+def bad_rows(values: Tensor) -> list[int]:
+    """The rows with a number that is not finite; of (batch *data)."""
+    bad: list[int] = (~values.isfinite()).reshape(len(values), -1).any(1).nonzero().flatten().tolist()
+    return bad
+
+
 def mapped(f: Callable[..., Tensor], cond: Any, *others: Any) -> Any:
     """A condition with something done to each of its tensors; or several of one structure, part by part.
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from obverse.ground.shapes import bad_rows
+
 
 class Origin(NamedTuple):
     """The first tensor of a forward pass that is not finite, in words; and the first of its rows, if it has rows."""
@@ -37,8 +39,7 @@ def origin(net: nn.Module, forward: Callable[[], object], rows: int) -> Origin |
 
     def look(what: str, value: Any) -> None:
         if not found and isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
-            bad = (~value.isfinite()).flatten(1).any(1) if value.ndim and len(value) == rows else None
-            found.append(Origin(what, None if bad is None else int(bad.nonzero()[0])))
+            found.append(Origin(what, bad_rows(value)[0] if value.ndim and len(value) == rows else None))
 
     def entered(what: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
         for value in args[:1]:

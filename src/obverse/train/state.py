@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground.errors import CheckpointError, NonFinite
+from obverse.ground.shapes import bad_rows
 from obverse.train import dropout, optimizer, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.health import Origin, origin
@@ -199,8 +200,7 @@ class State:
                 where = "" if found.row is None else f", row {int(part.rows[found.row])} of the batch"
                 place = f"; the first tensor that is not is {found.what}{where}"
                 break
-        bad = (~torch.cat([loss.per_sample.detach() for loss in losses]).isfinite()).nonzero().flatten().tolist()
-        if bad:
+        if bad := bad_rows(torch.cat([loss.per_sample.detach() for loss in losses])):
             row, index = int(batch.rows[bad[0]]), int(batch.index[bad[0]])
             return f"the loss of row {row} of its batch, sample {index} of the data, is not finite{place}"
         if name is not None:

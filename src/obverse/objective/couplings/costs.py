@@ -14,6 +14,7 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.families import Family
 from obverse.ground.numerics import finite
+from obverse.ground.shapes import bad_rows
 from obverse.nets.condition import Cond
 from obverse.objective.couplings.coupling import Batch
 
@@ -145,6 +146,5 @@ def _matrix(rows: Tensor) -> Tensor:
 
 
 def _refuse(rows: Tensor, what: str) -> None:
-    bad = (~rows.reshape(len(rows), -1).isfinite()).any(1).nonzero()
-    if len(bad):
-        raise NonFinite(f"Row {int(bad[0])} of the {what} is not finite; no pairing exists.")
+    if bad := bad_rows(rows):
+        raise NonFinite(f"Row {bad[0]} of the {what} is not finite; no pairing exists.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import rows
+from obverse.ground.shapes import bad_rows, rows
 from obverse.nets.condition import Cond
 
 RATE, FALL = 0.5, 4  # first step in units of the data's scale; the power of the time left by which steps shrink
@@ -77,9 +77,8 @@ class SemiDiscrete:
             if value < 1:
                 raise InvalidArgument(f"semidiscrete: {name} >= 1, got {value}.")
         flat = x.reshape(len(x), -1).to(torch.promote_types(x.dtype, torch.float32))
-        bad = (~flat.isfinite()).any(1).nonzero()
-        if len(bad):
-            raise NonFinite(f"semidiscrete: sample {int(bad[0])} of the data is not finite.")
+        if bad := bad_rows(flat):
+            raise NonFinite(f"semidiscrete: sample {bad[0]} of the data is not finite.")
         points = (flat - flat.mean(0)).T.contiguous()
         height = -points.square().sum(0) / 2
         scale, n = float(points.square().mean().sqrt()) or 1.0, len(x)

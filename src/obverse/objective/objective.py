@@ -17,6 +17,7 @@ from obverse.ground.shapes import mean_of_rows
 from obverse.model import Cond, Model, SelfConditioned, check_model
 from obverse.nets import drop
 from obverse.objective.couplings import Coupling, Source, bridged
+from obverse.objective.couplings.sources import eps_for
 from obverse.objective.distances import Distance
 from obverse.objective.effective import Effective, advice
 from obverse.objective.noised import Asked, Draws, Noised
@@ -206,9 +207,7 @@ class Objective:
 
     def _paired(self, x: Tensor, cond: Cond, eps: Tensor, seed: int, step: int, samples: Tensor) -> Tensor:
         if self.source is not None:
-            eps = self.source(
-                tuple(x.shape), seed=seed, purpose="eps", step=step, samples=samples, dtype=x.dtype, device=x.device
-            )
+            eps = eps_for(x, self.source, seed=seed, step=step, samples=samples)
         return self.coupling.pair(x, _given(eps, x), cond, seed=seed, step=step, samples=samples)
 
     def on(self, model: Model, batch: Noised) -> Loss:

@@ -15,6 +15,7 @@ from obverse.ground.numerics import exact
 from obverse.ground.shapes import check_rows, moved, rows
 from obverse.nets.condition import Cond
 from obverse.objective.couplings.coupling import Coupling
+from obverse.objective.couplings.sources import eps_for
 
 DIRECTIONS = 32  # along which moments are measured, those in which the data varies most
 SUSPECT = 3.0  # times the level of chance
@@ -118,10 +119,8 @@ def bias(
     seen, group = [], []
     for step in range(rounds):
         index = noise.permutation(len(x), seed=seed, purpose="bias", step=step)[:batch]
-        eps = noise.normal(
-            (len(index), *x.shape[1:]), seed=seed, purpose="eps", step=step, dtype=x.dtype, device=x.device
-        )
         here = index.to(x.device)
+        eps = eps_for(x[here], seed=seed, step=step)
         eps = coupling.pair(x[here], eps, rows(cond, here), seed=seed, step=step)
         seen.append(exact(eps).cpu().reshape(len(index), -1) @ axes)
         group.append(of[index])

@@ -15,7 +15,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.ground.shapes import mapped
 from obverse.objective.couplings.coupling import Batch, Coupling
 from obverse.objective.couplings.exact import ExactOT
-from obverse.objective.couplings.sources import Source
+from obverse.objective.couplings.sources import Source, eps_for
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,11 @@ def pooled(
         raise InvalidArgument(f"pooled needs count >= 1, got {count} (1 pairs each batch by itself).")
     coupling, stream = Coupling.of(coupling), iter(batches)
     while pool := list(islice(stream, count)):
-        eps = [_drawn(source, batch, seed) for batch in pool]
+        eps = [eps_for(batch.x, source, seed=seed, step=batch.step, samples=batch.rows) for batch in pool]
         label = None if pool[0].label is None else torch.cat([b.label for b in pool if b.label is not None])
         x = torch.cat([b.x for b in pool])
         paired = coupling.pair(x, torch.cat(eps), label, seed=seed, step=pool[0].step)
         yield from zip(pool, torch.split(paired, [len(b.x) for b in pool]), strict=True)
-
-
-def _drawn(source: Source, batch: Rows, seed: int) -> Tensor:
-    shape, how = tuple(batch.x.shape), {"dtype": batch.x.dtype, "device": batch.x.device}
-    return source(shape, seed=seed, purpose="eps", step=batch.step, samples=batch.rows, **how)  # type: ignore[arg-type]
 
 
 def _gathered(rows: Tensor) -> Tensor:

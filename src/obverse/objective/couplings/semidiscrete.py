@@ -15,6 +15,7 @@ from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import bad_rows, rows
 from obverse.nets.condition import Cond
+from obverse.objective.couplings.sources import eps_for
 
 RATE, FALL = 0.5, 4  # first step in units of the data's scale; the power of the time left by which steps shrink
 
@@ -102,16 +103,7 @@ class SemiDiscrete:
         Args:     count: how many.
                   seed, step, samples: whose draws; samples default to 0, 1, 2 ...
         """
-        shape = (count, *self.x.shape[1:])
-        eps = noise.normal(
-            shape,
-            seed=seed,
-            purpose="eps",
-            step=step,
-            samples=samples,
-            dtype=self.x.dtype,
-            device=self.x.device,
-        )
+        eps = eps_for(self.x[:1].expand(count, *self.x.shape[1:]), seed=seed, step=step, samples=samples)
         index = self.winner(eps)
         return Pairs(self.x[index], eps, rows(self.cond, index), index)
 

@@ -31,6 +31,13 @@ class Source(Protocol):
         """Rows of the law; (batch *data)."""
 
 
+def eps_for(
+    x: Tensor, source: Source = noise.normal, *, seed: int, step: int, samples: Sequence[int] | Tensor | None = None
+) -> Tensor:
+    """The sources of rows of data: those that an objective with this seed draws for them; (batch *data), like x."""
+    return source(tuple(x.shape), seed=seed, purpose="eps", step=step, samples=samples, dtype=x.dtype, device=x.device)
+
+
 @dataclass(frozen=True, eq=False)
 class FromData:
     """Rows of another data set as the source: data-to-data flows, `Objective(source=FromData(rows))`.

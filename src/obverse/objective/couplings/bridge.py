@@ -11,7 +11,6 @@ from obverse.ground import noise
 from obverse.ground.numerics import divide, exact
 from obverse.ground.shapes import against
 from obverse.objective.couplings.costs import Cost, Squared
-from obverse.objective.couplings.coupling import Batch
 from obverse.objective.couplings.entropic import Plan, entropic, positive
 from obverse.path import Level
 
@@ -36,9 +35,6 @@ class SchrodingerBridge(Plan, name="schrodinger-bridge"):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self.name, "bridge", self.bridge, 0.5)
-
-    def price(self, batch: Batch) -> Tensor:
-        return self.cost.between(batch)
 
     def plan(self, cost: Tensor) -> Tensor:
         return entropic(cost, 2 * self.bridge**2, f"{self.name}: with bridge={self.bridge}", "a larger bridge")

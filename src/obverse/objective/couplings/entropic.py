@@ -26,16 +26,14 @@ class Plan(Coupling):
     P_ij, with replacement, and each eps_j is used once on average: over batches the law of eps is as it was.
     """
 
+    cost: Cost
+
     @abstractmethod
     def plan(self, cost: Tensor) -> Tensor:
         """Shares of the source rows in each data row, sums about 1; float64 (batch, batch), as is the cost."""
 
-    @abstractmethod
-    def price(self, batch: Batch) -> Tensor:
-        """The cost of all pairs; (batch, batch)."""
-
     def paired(self, batch: Batch) -> Tensor:
-        cost = self.price(batch).detach().cpu().double()
+        cost = self.cost.between(batch).detach().cpu().double()
         refuse(cost, self.name)
         reach = completed(self.plan(cost)).cumsum(1)
         u = batch.uniform("coupling").cpu()[:, None] * reach[:, -1:]
@@ -67,9 +65,6 @@ class Sinkhorn(Plan, name="sinkhorn"):
         super().__post_init__()
         positive(self.name, "reg", self.reg, 0.05)
 
-    def price(self, batch: Batch) -> Tensor:
-        return self.cost.between(batch)
-
     def plan(self, cost: Tensor) -> Tensor:
         reg = self.reg * float(cost.mean() - cost.amin())
         return entropic(cost, reg, f"sinkhorn: with reg={self.reg}", "a larger reg such as 0.05")
@@ -97,9 +92,6 @@ class Unbalanced(Plan, name="unbalanced"):
         super().__post_init__()
         positive(self.name, "reg", self.reg, 0.05)
         positive(self.name, "stiffness", self.stiffness, 1.0)
-
-    def price(self, batch: Batch) -> Tensor:
-        return self.cost.between(batch)
 
     def plan(self, cost: Tensor) -> Tensor:
         above = cost - cost.amin()

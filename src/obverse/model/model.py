@@ -138,8 +138,7 @@ class SeenFrom(Prediction):
     @property
     def first(self) -> float:
         """The other schedule's t where home's noise begins, rounded down."""
-        low, high = self.away.range
-        return math.floor(1e4 * float(self.away.at_logsnr(exact(self.home.range[0]).clamp(low, high)).t)) / 1e4
+        return math.floor(1e4 * float(self.away.nearest(exact(self.home.range[0])).t)) / 1e4
 
     def at_home(self, level: Level) -> Level:
         """The level of equal log-SNR."""

@@ -84,8 +84,7 @@ class Effective(TrainingRecipe, name="recipe"):
         """
         low, high = self.schedule.range
         reached = (logsnr >= low) & (logsnr <= high)
-        level = self.schedule.at_logsnr(logsnr.clamp(low, high))
-        return torch.where(reached, self._at(logsnr, level), 0.0)
+        return torch.where(reached, self._at(logsnr, self.schedule.nearest(logsnr)), 0.0)
 
     @cached_property
     def floor(self) -> float:

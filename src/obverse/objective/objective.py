@@ -130,8 +130,7 @@ class Objective:
                   logsnr, per_sample: of all rows of the step, as `Loss` has them; (batch,).
         """
         if self.times.memory is not None:
-            low, high = schedule.range
-            self.times.observe(schedule.at_logsnr(exact(logsnr).cpu().clamp(low, high)), per_sample)
+            self.times.observe(schedule.nearest(exact(logsnr).cpu()), per_sample)
 
     def state(self) -> dict[str, Tensor]:
         """What was learnt apart from the network, for checkpoints; empty for most objectives."""

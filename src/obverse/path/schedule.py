@@ -101,6 +101,10 @@ class Schedule(Family, family="schedule"):
         alpha, sigma = torch.where(ends, self.alpha(t), r * cosine), torch.where(ends, self.sigma(t), r * sine)
         return Level(t, alpha, sigma, self.alpha_dot(t), self.sigma_dot(t))
 
+    def nearest(self, logsnr: Tensor) -> Level:
+        """The level with a log-SNR, or the end of the path beyond which it lies; any shape."""
+        return self.at_logsnr(logsnr.clamp(*self.range))
+
     @property
     def range(self) -> tuple[float, float]:
         """Log-SNR at the source end and at the data end; infinite where the end is reached exactly."""

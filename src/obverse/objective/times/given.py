@@ -68,8 +68,7 @@ class LogNormalNSR(TimeLaw, name="log-normal-nsr"):
             raise InvalidArgument(f"log-normal-nsr: std > 0, got {self.std} (EDM: mean -1.2, std 1.2).")
 
     def level(self, u: Tensor, schedule: Schedule) -> Level:
-        low, high = schedule.range
-        return schedule.at_logsnr((-2 * (self.mean + self.std * normal(u))).clamp(low, high))
+        return schedule.nearest(-2 * (self.mean + self.std * normal(u)))
 
     def density(self, level: Level) -> Tensor:
         away = (exact(level.logsnr) + 2 * self.mean) / (2 * self.std)

@@ -93,5 +93,4 @@ class MSE(Weighting, name="mse"):
     path: Schedule = field(default_factory=Linear)
 
     def __call__(self, logsnr: Tensor) -> Tensor:
-        low, high = self.path.range
-        return exact(gain(Noise(), self.face, self.path.at_logsnr(logsnr.clamp(low, high)))) ** 2
+        return exact(gain(Noise(), self.face, self.path.nearest(logsnr))) ** 2

@@ -68,7 +68,7 @@ class Induced(OverLogSNR, name="induced"):
     def __call__(self, logsnr: Tensor) -> Tensor:
         low, high = self.path.range
         reached = (logsnr >= low) & (logsnr <= high)
-        density = self.times.density(self.path.at_logsnr(logsnr.clamp(low, high)))
+        density = self.times.density(self.path.nearest(logsnr))
         return torch.where(reached, self.weighting.over(logsnr, density), 0.0)
 
 

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,23 @@ def verify(path: Path) -> None:
         entry.check(path / name)
 
 
+def whole(paths: Iterable[Path], what: str = "checkpoint") -> Iterator[Path]:
+    """Those that are whole, one by one; those that are damaged are named in warnings."""
+    for path in paths:
+        try:
+            verify(path)
+        except CheckpointError as error:
+            warnings.warn(f"Passed over a damaged {what}: {error}", stacklevel=3)
+        else:
+            yield path
+
+
 def newest(folder: Path) -> Path | None:
     """The newest checkpoint that is whole, or None; those passed over are named in warnings.
 
     Args:     folder: where the checkpoints of a run live.
     """
-    return _first_whole(_found(folder))
+    return next(whole(_found(folder)), None)
 
 
 def prune(folder: Path, keep: int, best: int = 0) -> None:
@@ -132,9 +143,9 @@ def prune(folder: Path, keep: int, best: int = 0) -> None:
             return
         paths = _found(folder)
         older = paths[paths.index(successor) + 1 :]
-        whole = {path: about for path in [successor, *older] if (about := _about(path)) is not None}
-        scored = sorted((path for path in whole if SCORE in whole[path]), key=lambda path: whole[path][SCORE])
-        kept = {*list(whole)[:keep], *scored[:best]}
+        known = {path: about for path in [successor, *older] if (about := _about(path)) is not None}
+        scored = sorted((path for path in known if SCORE in known[path]), key=lambda path: known[path][SCORE])
+        kept = {*list(known)[:keep], *scored[:best]}
         for path in older:
             if path not in kept:
                 files.again(shutil.rmtree, path)
@@ -146,7 +157,7 @@ def best(folder: Path) -> Path | None:
     Args:     folder: where the checkpoints of a run live.
     """
     scores = {path: about[SCORE] for path in _found(folder) if SCORE in (about := _about(path) or {})}
-    return _first_whole(sorted(scores, key=lambda path: scores[path]))
+    return next(whole(sorted(scores, key=lambda path: scores[path])), None)
 
 
 def _about(path: Path) -> dict[str, Any] | None:
@@ -157,17 +168,6 @@ def _about(path: Path) -> dict[str, Any] | None:
     except (CheckpointError, OSError):
         return None
     return manifest.about if all(sizes[name] == entry.size for name, entry in manifest.files.items()) else None
-
-
-def _first_whole(paths: list[Path]) -> Path | None:
-    for path in paths:
-        try:
-            verify(path)
-        except CheckpointError as error:
-            warnings.warn(f"Passed over a damaged checkpoint: {error}", stacklevel=3)
-        else:
-            return path
-    return None
 
 
 def _found(folder: Path) -> list[Path]:

@@ -115,7 +115,8 @@ def posthoc(run: Run, sigma_rel: float, at: int | None = None) -> dict[str, Tens
 
     Source:   Karras et al. (2024), section 3.2.
     """
-    found = {int(path.name.split("-")[1]): path for path in _whole(_folder(run))}
+    kept = checkpoint.whole(sorted(_folder(run).glob("step-*")), "snapshot")
+    found = {int(path.name.split("-")[1]): path for path in kept}
     if not found:
         raise CheckpointError(f"{run.folder} has no snapshots to make averages of (train with ema_power=(0.05, 0.1)).")
     at = max(found) if at is None else at
@@ -180,19 +181,6 @@ def _mixed(parts: Iterable[tuple[tuple[Path, str, Profile], float]]) -> dict[str
                 wide = value.to(torch.promote_types(value.dtype, torch.float64))
                 total[key] = total.get(key, torch.zeros_like(wide)) + share * wide
     return total
-
-
-def _whole(folder: Path) -> list[Path]:
-    """The snapshots that are whole; damaged ones are named in warnings."""
-    whole = []
-    for path in sorted(folder.glob("step-*")):
-        try:
-            checkpoint.verify(path)
-        except CheckpointError as error:
-            warnings.warn(f"Passed over a damaged snapshot: {error}", stacklevel=3)
-        else:
-            whole.append(path)
-    return whole
 
 
 def _folder(run: Run) -> Path:

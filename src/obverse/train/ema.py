@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.numerics import bisect, exact
 from obverse.train import shards
-
-WIDEST = 1 / math.sqrt(12)  # sigma_rel of the plain mean of all weights so far, where gamma is 0
+from obverse.train.settings import WIDEST
 
 
 class Average(ABC):

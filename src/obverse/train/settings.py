@@ -33,7 +33,7 @@ _WORDS = {
     "decay": ("cosine", "constant", "cooldown", "inverse-sqrt"),
     "precision": ("fp32", "bf16", "fp16"),
 }
-_WIDEST = 12**-0.5  # sigma_rel of the plain mean of all weights so far
+WIDEST = 12**-0.5  # sigma_rel of the plain mean of all weights so far, where gamma is 0
 
 
 @dataclass(frozen=True)
@@ -173,10 +173,10 @@ class Training:
                 "ema", "one half-life in steps >= 0, or several distinct ones", "ema=0 averages nothing"
             )
         power = self.ema_power
-        if not isinstance(power, tuple) or not all(_real(s) and 0 < s < _WIDEST for s in power):
-            raise self._refusal("ema_power", f"relative lengths in (0, {_WIDEST:.4g})", "try ema_power=(0.05, 0.1)")
-        if len(set(power)) != len(power):
-            raise self._refusal("ema_power", "distinct relative lengths", "try ema_power=(0.05, 0.1)")
+        in_range = isinstance(power, tuple) and all(_real(s) and 0 < s < WIDEST for s in power)
+        if not in_range or len(set(power)) != len(power):
+            lengths = f"distinct relative lengths in (0, {WIDEST:.4g})"
+            raise self._refusal("ema_power", lengths, "try ema_power=(0.05, 0.1)")
 
     def _refusal(self, name: str, expected: str, fix: str) -> InvalidArgument:
         return InvalidArgument(f"{name} is {expected}, got {getattr(self, name)!r} ({fix}).")

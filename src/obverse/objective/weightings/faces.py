@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from obverse.path import Data, Edm, Flow, Level, Linear, Noise, Prediction, Sche
 class Plain(Weighting):
     """The plain mean squared error of one face, written without its infinite limits."""
 
-    face: ClassVar[Prediction]
+    face: Prediction
 
     def on(self, face: Prediction, level: Level, density: Tensor) -> Tensor:
         return exact(gain(face, self.face, level)) ** 2 * torch.ones_like(exact(level.t))
@@ -26,7 +25,7 @@ class Plain(Weighting):
 class FlowMSE(Plain, name="flow"):
     """Mean squared error of eps - x: flow matching; (1 + nsr)² on the noise. Source: Lipman et al. (2023)."""
 
-    face: ClassVar[Prediction] = Flow()
+    face = Flow()
 
     def __call__(self, logsnr: Tensor) -> Tensor:
         return (1 + (-logsnr / 2).exp()) ** 2
@@ -35,7 +34,7 @@ class FlowMSE(Plain, name="flow"):
 class NoiseMSE(Plain, name="noise"):
     """Mean squared error of eps: DDPM's simple loss. Source: Ho et al. (2020), equation 14."""
 
-    face: ClassVar[Prediction] = Noise()
+    face = Noise()
 
     def __call__(self, logsnr: Tensor) -> Tensor:
         return torch.ones_like(logsnr)
@@ -44,7 +43,7 @@ class NoiseMSE(Plain, name="noise"):
 class DataMSE(Plain, name="data"):
     """Mean squared error of x: a denoiser's; nsr² on the noise."""
 
-    face: ClassVar[Prediction] = Data()
+    face = Data()
 
     def __call__(self, logsnr: Tensor) -> Tensor:
         return (-logsnr).exp()
@@ -61,7 +60,7 @@ class VMSE(Weighting, name="v"):
 
 
 @dataclass(frozen=True)
-class EDM(Weighting, name="edm"):
+class EDM(Plain, name="edm"):
     """Mean squared error of EDM's raw output: unit variance at every level.
 
     Source: Karras et al. (2022), table 1 (lambda = 1 / c_out²).
@@ -73,11 +72,13 @@ class EDM(Weighting, name="edm"):
         if not self.sigma_data > 0:
             raise InvalidArgument(f"edm: sigma_data > 0, got {self.sigma_data} (images in [-1, 1]: 0.5).")
 
+    @property
+    def face(self) -> Edm:  # type: ignore[override]
+        """EDM's, for data of this size."""
+        return Edm(self.sigma_data)
+
     def __call__(self, logsnr: Tensor) -> Tensor:
         return ((-logsnr).exp() + self.sigma_data**2) / self.sigma_data**2
-
-    def on(self, face: Prediction, level: Level, density: Tensor) -> Tensor:
-        return exact(gain(face, Edm(self.sigma_data), level)) ** 2 * torch.ones_like(exact(level.t))
 
 
 @dataclass(frozen=True)

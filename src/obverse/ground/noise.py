@@ -195,12 +195,7 @@ def _mixed(seed: int, purpose: str) -> int:
         key = (key + more) % 2**64
         for shift, factor in ((30, _MIX[0]), (27, _MIX[1]), (31, 1)):
             key = (key ^ key >> shift) * factor % 2**64
-    return _signed(key)
-
-
-def _signed(word: int) -> int:
-    word &= 2**64 - 1
-    return word - 2**64 if word >> 63 else word
+    return key - 2**64 if key >> 63 else key  # signed
 
 
 def _shift(words: Tensor, by: int) -> Tensor:

@@ -94,7 +94,8 @@ class Effective(TrainingRecipe, name="recipe"):
         """
         if self.divergent:
             return math.inf
-        return self._least(torch.linspace(-TAILS, TAILS, 24001, dtype=torch.float64))
+        logsnr = torch.linspace(-TAILS, TAILS, 24001, dtype=torch.float64)
+        return float(torch.trapezoid(self.weight(logsnr) * logsnr.sigmoid(), logsnr))
 
     @cached_property
     def divergent(self) -> tuple[str, ...]:
@@ -126,9 +127,6 @@ class Effective(TrainingRecipe, name="recipe"):
         drawn = density > 0
         meant = torch.where(drawn, density * self.times.ratio(level), 0.0)
         return torch.where(drawn, self.weighs.over(logsnr, meant), 0.0)
-
-    def _least(self, logsnr: Tensor) -> float:
-        return float(torch.trapezoid(self.weight(logsnr) * logsnr.sigmoid(), logsnr))
 
     def _endless(self, integrand: Callable[[Tensor, Level], Tensor]) -> tuple[str, ...]:
         """The infinite ends towards which a function of log-SNR does not fall."""

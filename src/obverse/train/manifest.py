@@ -41,9 +41,8 @@ class Entry:
         """
         data = _read(path, self.size)
         if len(data) != self.size:
-            raise CheckpointError(
-                f"{path} is not {self.size} bytes long but {_long(path)}: it was cut short or added to."
-            )
+            found = path.lstat().st_size
+            raise CheckpointError(f"{path} is not {self.size} bytes long but {found}: it was cut short or added to.")
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in its manifest.")
         return data
@@ -128,10 +127,6 @@ class Manifest:
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, list[str | int]]:
     return {name: [str(value.dtype).removeprefix("torch."), *value.shape] for name, value in tensors.items()}
-
-
-def _long(path: Path) -> int:
-    return path.lstat().st_size
 
 
 def _read(path: Path, most: int) -> bytes:

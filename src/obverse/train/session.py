@@ -75,10 +75,11 @@ def warning(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     fixes = [f"--{name} {before[name]}" for name in ("threads", "processes") if before.get(name) != now.get(name)]
     if before.get("shards", False) != now.get("shards", False):
         fixes.append("--shard" if before.get("shards") else "no --shard")
+    needs = f" (they need {' '.join(fixes)})" if fixes else ""
     return (
         f"Going on with another {', '.join(apart)}: sums are added in another order, so the run ends within rounding "
-        f"of an unbroken one, not in the same bits{f' (they need {chr(32).join(fixes)})' if fixes else ''}. The order "
-        "of the data, times, noise and what is dropped do not change."
+        f"of an unbroken one, not in the same bits{needs}. The order of the data, times, noise and what is dropped do "
+        "not change."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, require
+from obverse.ground.errors import require
 from obverse.model.model import Around, Call, Cond, Model
 from obverse.path import Data, Level, Prediction, change
 
@@ -52,8 +52,7 @@ class Clamped(Thresholded):
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise InvalidArgument(f"Clamped needs low < high, got {self.low}, {self.high} (images: -1, 1).")
+        require(self.low < self.high, f"Clamped needs low < high, got {self.low}, {self.high} (images: -1, 1).")
 
     def threshold(self, data: Tensor) -> Tensor:
         return data.clamp(self.low, self.high)

@@ -7,7 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.families import Family
 from obverse.nets.condition import UNCONDITIONAL, Conditions
 
@@ -45,8 +45,8 @@ class Architecture(Family, family="net"):
     def positive(self, *names: str) -> None:
         """Refuse fields below 1."""
         for name in names:
-            if getattr(self, name) < 1:
-                raise InvalidArgument(f"{self.name}: {name} is a whole number >= 1, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            require(value >= 1, f"{self.name}: {name} is a whole number >= 1, got {value}.")
 
     def spatial(self, shape: tuple[int, ...]) -> int:
         """How many axes a grid of channels has; 1, 2 or 3."""

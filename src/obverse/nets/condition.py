@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.shapes import against, mapped
 from obverse.nets.waves import TIME_OCTAVES, positions, waves
 
@@ -43,8 +43,8 @@ class Conditions:
 
     def __post_init__(self) -> None:
         for field in _BUILT_WITH.values():
-            if getattr(self, field) < 0:
-                raise InvalidArgument(f"Conditions: {field} is 0 (none) or more, got {getattr(self, field)}.")
+            value = getattr(self, field)
+            require(value >= 0, f"Conditions: {field} is 0 (none) or more, got {value}.")
 
 
 UNCONDITIONAL = Conditions()

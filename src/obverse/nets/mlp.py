@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.nets.architecture import Architecture, check_call, zeroed
 from obverse.nets.condition import Cond, Conditions, Context
 from obverse.nets.waves import waves
@@ -37,8 +37,7 @@ class MLPArchitecture(Architecture, name="mlp"):
 
     def __post_init__(self) -> None:
         self.positive("width", "depth")
-        if self.fourier < 0:
-            raise InvalidArgument(f"mlp: fourier is 0 (none) or more octaves, got {self.fourier} (try fourier=4).")
+        require(self.fourier >= 0, f"mlp: fourier is 0 (none) or more octaves, got {self.fourier} (try fourier=4).")
 
     def module(self, shape: tuple[int, ...], condition: Conditions) -> MLP:
         return MLP(self, shape, condition)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from obverse.ground import noise
-from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.ground.errors import CheckpointError, InvalidArgument, require
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import mean_of_rows
 from obverse.model import Cond, Model, SelfConditioned, check_model
@@ -89,12 +89,10 @@ class Objective:
     ) -> None:
         self.draws = Draws(TimeLaw.of(times), Weighting.of(weighting))
         self.coupling = Coupling.of(coupling)
-        if not 0 <= drop <= 1:
-            raise InvalidArgument(f"drop is a share in [0, 1], got {drop} (0.1 is usual for guidance).")
+        require(0 <= drop <= 1, f"drop is a share in [0, 1], got {drop} (0.1 is usual for guidance).")
         self.drop = drop
         self.error = Distance.of(error)
-        if not 0 <= recall <= 1:
-            raise InvalidArgument(f"recall is a share in [0, 1], got {recall} (0.5 is usual for self-conditioning).")
+        require(0 <= recall <= 1, f"recall is a share in [0, 1], got {recall} (0.5 is usual for self-conditioning).")
         self.recall = recall
         self.source = source
         self._known: list[tuple[Schedule, Prediction]] = []  # where its loss was looked into

@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
-from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.ground.errors import CheckpointError, InvalidArgument, require
 from obverse.train import files
 from obverse.train.manifest import MANIFEST, Entry, Manifest
 
@@ -132,10 +132,8 @@ def prune(folder: Path, keep: int, best: int = 0) -> None:
               best: how many of those with the lowest score stay besides; see `SCORE`.
     Raises:   CheckpointError when the disk refuses.
     """
-    if keep < 1:
-        raise InvalidArgument(f"keep is at least 1, got {keep}: the newest checkpoint is never deleted.")
-    if best < 0:
-        raise InvalidArgument(f"best is at least 0, got {best} (best=1 keeps the one with the lowest score).")
+    require(keep >= 1, f"keep is at least 1, got {keep}: the newest checkpoint is never deleted.")
+    require(best >= 0, f"best is at least 0, got {best} (best=1 keeps the one with the lowest score).")
     with files.refusals(f"What is no longer needed in {folder} cannot be deleted"):
         _tidy(folder)
         successor = newest(folder)

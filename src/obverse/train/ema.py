@@ -111,8 +111,8 @@ class EMA(Average):
     """
 
     def __init__(self, module: nn.Module, halflife: float, rampup: float = 0.05) -> None:
-        if not (halflife >= 0 and 0 <= rampup <= 1):
-            raise InvalidArgument(f"halflife is >= 0 and rampup in [0, 1], got {halflife} and {rampup}.")
+        require(halflife >= 0, f"halflife is a number of updates >= 0, got {halflife} (0 follows the weights).")
+        require(0 <= rampup <= 1, f"rampup lies in [0, 1], got {rampup} (try rampup=0.05).")
         super().__init__(module)
         self.halflife, self.rampup = halflife, rampup
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import check_rows, moved, rows
 from obverse.nets.condition import Cond
@@ -110,8 +110,7 @@ def bias(
     """
     coupling = Coupling.of(coupling)
     for name, value in (("batch", batch), ("rounds", rounds), ("bins", bins)):
-        if value < 1:
-            raise InvalidArgument(f"bias needs {name} >= 1, got {value}.")
+        require(value >= 1, f"bias needs {name} >= 1, got {value} (256 rows, 32 rounds and 4 bins are usual).")
     check_rows(cond, len(x))
     cond = moved(cond, x.device)
     names, of = _groups(cond, bins)

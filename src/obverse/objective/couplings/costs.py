@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import finite
 from obverse.ground.shapes import bad_rows
@@ -85,8 +85,7 @@ class Conditioned(Cost, name="conditioned"):
     weight: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.ratio < 1:
-            raise InvalidArgument(f"conditioned: ratio is in (0, 1), got {self.ratio} (0.05 is usual).")
+        require(0 < self.ratio < 1, f"conditioned: ratio is in (0, 1), got {self.ratio} (0.05 is usual).")
         if self.weight is not None and not (self.weight >= 0 and finite(self.weight)):
             raise InvalidArgument(f"conditioned: weight is finite and >= 0, got {self.weight} (or leave it to ratio).")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.objective.couplings.costs import Cost, Squared
 from obverse.objective.couplings.coupling import Batch, Coupling
 from obverse.objective.couplings.matching import refuse
@@ -151,5 +151,4 @@ def entropic(cost: Tensor, reg: float, who: str, fix: str) -> Tensor:
 
 def positive(who: str, name: str, value: float, usual: float) -> None:
     """Refuse a number that is not positive and finite."""
-    if not (value > 0 and math.isfinite(value)):
-        raise InvalidArgument(f"{who}: {name} is finite and > 0, got {value} ({usual} is usual).")
+    require(value > 0 and math.isfinite(value), f"{who}: {name} is finite and > 0, got {value} ({usual} is usual).")

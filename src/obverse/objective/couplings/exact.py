@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.objective.couplings.costs import Cost, Squared
 from obverse.objective.couplings.coupling import Batch, Coupling
 from obverse.objective.couplings.matching import assignment
@@ -59,8 +59,7 @@ class Partial(Coupling, name="partial"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.share <= 1:
-            raise InvalidArgument(f"partial: share is in [0, 1], got {self.share} (0.9 leaves a tenth to chance).")
+        require(0 <= self.share <= 1, f"partial: share is in [0, 1], got {self.share} (0.9 leaves a tenth to chance).")
 
     def paired(self, batch: Batch) -> Tensor:
         cost, n = self.cost.between(batch), len(batch)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from obverse.data.dataset import Batch as Rows
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.shapes import mapped
 from obverse.objective.couplings.coupling import Batch, Coupling
 from obverse.objective.couplings.exact import ExactOT
@@ -75,8 +75,7 @@ def pooled(
         >>> eps.shape == batch.x.shape, bool((eps[batch.x[:, 0].argsort()].diff(dim=0) > 0).all())
         (True, True)
     """
-    if count < 1:
-        raise InvalidArgument(f"pooled needs count >= 1, got {count} (1 pairs each batch by itself).")
+    require(count >= 1, f"pooled needs count >= 1, got {count} (1 pairs each batch by itself).")
     coupling, stream = Coupling.of(coupling), iter(batches)
     while pool := list(islice(stream, count)):
         eps = [eps_for(batch.x, source, seed=seed, step=batch.step, samples=batch.rows) for batch in pool]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument, NonFinite, require
+from obverse.ground.errors import NonFinite, require
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import bad_rows, rows
 from obverse.nets.condition import Cond
@@ -75,8 +75,7 @@ class SemiDiscrete:
         """
         require(x.is_floating_point(), f"semidiscrete: x is floating, as its sources are, got {x.dtype} (x.float()).")
         for name, value in (("steps", steps), ("batch", batch), ("samples in x", len(x))):
-            if value < 1:
-                raise InvalidArgument(f"semidiscrete: {name} >= 1, got {value}.")
+            require(value >= 1, f"semidiscrete: {name} >= 1, got {value} (2000 steps of 1024 are usual).")
         flat = x.reshape(len(x), -1).to(torch.promote_types(x.dtype, torch.float32))
         if bad := bad_rows(flat):
             raise NonFinite(f"semidiscrete: sample {bad[0]} of the data is not finite.")

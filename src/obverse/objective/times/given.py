@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, require
+from obverse.ground.errors import require
 from obverse.ground.numerics import exact
 from obverse.objective.times.law import OverTime, TimeLaw, normal
 from obverse.path import Level, Schedule
@@ -38,8 +38,7 @@ class LogitNormal(OverTime, name="logit-normal"):
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.std > 0:
-            raise InvalidArgument(f"logit-normal: std > 0, got {self.std} (SD3: mean 0, std 1).")
+        require(self.std > 0, f"logit-normal: std > 0, got {self.std} (SD3: mean 0, std 1).")
 
     def quantile(self, u: Tensor) -> Tensor:
         return (self.mean + self.std * normal(u)).sigmoid()
@@ -64,8 +63,7 @@ class LogNormalNSR(TimeLaw, name="log-normal-nsr"):
     std: float = 1.2
 
     def __post_init__(self) -> None:
-        if not self.std > 0:
-            raise InvalidArgument(f"log-normal-nsr: std > 0, got {self.std} (EDM: mean -1.2, std 1.2).")
+        require(self.std > 0, f"log-normal-nsr: std > 0, got {self.std} (EDM: mean -1.2, std 1.2).")
 
     def level(self, u: Tensor, schedule: Schedule) -> Level:
         return schedule.nearest(-2 * (self.mean + self.std * normal(u)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import require
 from obverse.ground.numerics import exact
 from obverse.objective.weightings.weighting import Weighting
 from obverse.path import Data, Edm, Flow, Level, Linear, Noise, Prediction, Schedule, V, Velocity, gain
@@ -69,8 +69,7 @@ class EDM(Plain, name="edm"):
     sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.sigma_data > 0:
-            raise InvalidArgument(f"edm: sigma_data > 0, got {self.sigma_data} (images in [-1, 1]: 0.5).")
+        require(self.sigma_data > 0, f"edm: sigma_data > 0, got {self.sigma_data} (images in [-1, 1]: 0.5).")
 
     @property
     def face(self) -> Edm:  # type: ignore[override]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -122,11 +122,15 @@ class Examples:
         levels, x = path.at_logsnr(self.logsnr), self.x
         if isinstance(path, DDPM):  # where its indices lie
             levels = path.at((exact(levels.t) * path.indices).round().clamp(min=1) / path.indices)
-        states = []
-        for number, level in enumerate(levels):
-            eps = noise.normal(x.shape, seed=self.seed, purpose="fits", step=number, dtype=x.dtype, device=x.device)
-            states.append(against(level.alpha, x) * x + against(level.sigma, x) * eps)
+        states = [x_t for x_t, _ in with_noise(x, levels, seed=self.seed, purpose="fits")]
         return Noised(levels, states, 1 / (1 / self.variance + exact(levels.nsr) ** -2))
+
+
+def with_noise(x: Tensor, levels: Iterable[Level], *, seed: int, purpose: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Data at each level, and the noise in them; (batch *data) both."""
+    for number, level in enumerate(levels):
+        eps = noise.normal(x.shape, seed=seed, purpose=purpose, step=number, dtype=x.dtype, device=x.device)
+        yield against(level.alpha, x) * x + against(level.sigma, x) * eps, eps
 
 
 def as_it_is(model: Model, examples: Examples) -> Fit:

@@ -13,8 +13,8 @@ from obverse.data import Batch
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.ground.numerics import divide
-from obverse.ground.shapes import against
 from obverse.model import Empirical, Model
+from obverse.model.readings import with_noise
 from obverse.path import Level
 from obverse.recipes.exact import Exact
 from obverse.report.figures import Line, chart
@@ -140,17 +140,11 @@ def _some(data: Batch, count: int) -> Batch:
     return Batch(data.x[index], None if data.label is None else data.label[index], index, 0, index)
 
 
-def _noised(x: Tensor, level: Level, number: int) -> tuple[Tensor, Tensor]:
-    eps = noise.normal(x.shape, seed=0, purpose="report", step=number)
-    return against(level.alpha, x) * x + against(level.sigma, x) * eps, eps
-
-
 def _of(model: Model, data: Batch, conditional: bool, levels: list[Level]) -> list[float]:
     """Mean squared error of a model's eps at each level."""
     cond = data.label if conditional else None
     found = []
-    for number, level in enumerate(levels):
-        x_t, eps = _noised(data.x, level, number)
+    for level, (x_t, eps) in zip(levels, with_noise(data.x, levels, seed=0, purpose="report"), strict=True):
         found.append(float((model(x_t, level, cond).noise - eps).square().mean()))
     return found
 
@@ -164,8 +158,7 @@ def _of_memory(subject: Subject, data: Batch, levels: list[Level]) -> list[float
         known = train.x if train.label is None or not subject.conditional else train.x[train.label == label]
         groups.append((classes == label, Empirical(known, schedule)))
     found = []
-    for number, level in enumerate(levels):
-        x_t, _ = _noised(data.x, level, number)
+    for level, (x_t, _) in zip(levels, with_noise(data.x, levels, seed=0, purpose="report"), strict=True):
         spread = sum(float(oracle.spread(x_t[rows], level).sum()) for rows, oracle in groups) / data.x.numel()
         found.append(spread / float(level.nsr) ** 2)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,22 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, ObverseError, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, check_rows, rows
+from obverse.model.examples import LEVELS, Examples, Noised
 from obverse.model.inputs import Precondition, TimeInput
-from obverse.model.model import Cond, Model
+from obverse.model.model import Model
 from obverse.model.network import Network
-from obverse.path import DDPM, Data, Level, Prediction, Reversed, Schedule, coefficients
+from obverse.path import DDPM, Data, Prediction, Reversed, Schedule, coefficients
 
-LEVELS, REACH = 9, 4.0  # log-SNRs, around the one at which noise is as large as data: beyond, denoising is easy
-KEPT = 7  # of them, the best: where data or noise are all but known already, a face magnifies what is off
+KEPT = 7  # of the levels, the best: where data or noise are all but known already, a face magnifies what is off
 LEARNT = 0.95  # of a linear denoiser's error: a network that says 0, or repeats its input, can reach 1
 SLACK = 1.1  # right words leave 1.05 even to a network that is wrong by a fifth, wrong ones 1.2 and more
 ROUNDING = 1e-12  # what is left of an error that is none
-ROWS, NUMBERS = 16, 2**14  # looked at: so many rows, or more while their numbers are no more than these
 SCALES = (1000,)  # of time, besides 1: SD3, FLUX
 
 Words = dict[str, Any]
@@ -74,63 +71,6 @@ class Fit:
         words = {name: word if isinstance(word, str) else repr(word) for name, word in self.words.items()}
         found = {"score": self.score, "slack": self.slack, "curve": list(self.curve)}
         return {"words": words, **({"failed": self.failed} if self.failed else found)}
-
-
-@dataclass(frozen=True)
-class Noised:
-    """Data on a path, and what a denoiser that knows their mean and variance leaves of them at each level (T56)."""
-
-    levels: Level
-    states: list[Tensor]
-    least: Tensor
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Data to try networks on.
-
-    Args:     x: the data; (batch *data).
-              cond: one row for each sample.
-              seed: of the noise.
-    """
-
-    x: Tensor
-    cond: Cond
-    seed: int
-    variance: float
-    logsnr: Tensor
-
-    @classmethod
-    def of(cls, x: Tensor, cond: Cond, seed: int, paths: Sequence[Schedule]) -> Examples:
-        """Data and the log-SNRs at which they are told from noise, within the ranges of some paths."""
-        x = x if x.dtype == torch.float64 else x.float()
-        variance = float(x.double().var(0).mean()) if len(x) > 1 else 0.0
-        require(0 < variance < math.inf, f"x is data: finite, two different rows or more; got {tuple(x.shape)}.")
-        check_rows(cond, len(x))
-        few = slice(0, max(ROWS, NUMBERS // max(1, x[0].numel())))
-        middle = -math.log(variance)
-        low = max(middle - REACH, *(path.range[0] for path in paths))
-        high = min(middle + REACH, *(path.range[1] for path in paths))
-        names = ", ".join(path.label for path in paths)
-        told = f"Data of variance {variance:.3g} are all signal or all noise on {names}"
-        require(low < high, f"{told}: scale x as the network was trained on.")
-        places = torch.linspace(low, high, LEVELS, dtype=torch.float64)
-        return cls(x[few], rows(cond, few), seed, variance, places)
-
-    def on(self, path: Schedule) -> Noised:
-        """The data with noise, the same on every path."""
-        levels, x = path.at_logsnr(self.logsnr), self.x
-        if isinstance(path, DDPM):  # where its indices lie
-            levels = path.at((exact(levels.t) * path.indices).round().clamp(min=1) / path.indices)
-        states = [x_t for x_t, _ in with_noise(x, levels, seed=self.seed, purpose="fits")]
-        return Noised(levels, states, 1 / (1 / self.variance + exact(levels.nsr) ** -2))
-
-
-def with_noise(x: Tensor, levels: Iterable[Level], *, seed: int, purpose: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """Data at each level, and the noise in them; (batch *data) both."""
-    for number, level in enumerate(levels):
-        eps = noise.normal(x.shape, seed=seed, purpose=purpose, step=number, dtype=x.dtype, device=x.device)
-        yield against(level.alpha, x) * x + against(level.sigma, x) * eps, eps
 
 
 def as_it_is(model: Model, examples: Examples) -> Fit:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground.errors import InvalidArgument, require
+from obverse.model.examples import Examples
 from obverse.model.model import Cond, Model
 from obverse.model.network import Network
-from obverse.model.readings import LEARNT, SLACK, Examples, Fit, as_it_is, is_own, phrase, read
+from obverse.model.readings import LEARNT, SLACK, Fit, as_it_is, is_own, phrase, read
 from obverse.path import Prediction, Reversed, Schedule
 
 ALIKE = 1.02  # of the least error: no data tell 999 t from 1000 t, so the plainest is named, not the luckiest

@@ -14,7 +14,7 @@ from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.ground.numerics import divide
 from obverse.model import Empirical, Model
-from obverse.model.readings import with_noise
+from obverse.model.examples import with_noise
 from obverse.path import Level
 from obverse.recipes.exact import Exact
 from obverse.report.figures import Line, chart

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import json
 import os
 import pickle
 import random
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from failing import Disk
 from torch import Tensor
 
 from obverse.ground.errors import CheckpointError, InvalidArgument
@@ -234,76 +234,21 @@ def test_a_damaged_one_does_not_count_as_one_that_is_kept(tmp_path: Path) -> Non
     assert kept(tmp_path) == [2, 4]
 
 
-class Torn:
-    """A file whose disk is full half-way through a write."""
-
-    def __init__(self, file: Any, fault: Callable[[], bool], code: int) -> None:
-        self.file, self.fault, self.code = file, fault, code
-
-    def write(self, data: bytes) -> int:
-        if self.fault():
-            self.file.write(data[: len(data) // 2])
-            raise OSError(self.code, os.strerror(self.code))
-        return int(self.file.write(data))
-
-    def __enter__(self) -> Torn:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-
-@contextmanager
-def fault(nth: int, code: int) -> Iterator[list[int]]:
-    """The nth of all calls that change the disk fails; the list's item says how many there were."""
-    calls = [0]
-
-    def due() -> bool:
-        calls[0] += 1
-        return calls[0] == nth
-
-    def failing(call: Callable[..., Any]) -> Callable[..., Any]:
-        def instead(*args: Any, **kwargs: Any) -> Any:
-            if due():
-                raise OSError(code, os.strerror(code))
-            return call(*args, **kwargs)
-
-        return instead
-
-    def opened(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if "r" in mode:
-            return real(file, mode, *args, **kwargs)
-        if due():
-            raise OSError(code, os.strerror(code))
-        return Torn(real(file, mode, *args, **kwargs), due, code)
-
-    real = builtins.open
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("fsync", "replace", "mkdir", "unlink", "rmdir"):
-            patch.setattr(os, name, failing(getattr(os, name)))
-        patch.setattr(builtins, "open", opened)
-        yield calls
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 @pytest.mark.parametrize("step", [10, 20], ids=["replacing", "adding"])
 def test_whichever_call_fails_a_whole_checkpoint_is_left_and_the_next_save_cleans_up(
-    tmp_path: Path, step: int, code: int
+    tmp_path: Path, step: int, error: str
 ) -> None:
-    nth, calls, refusals = 0, [0], []
-    while calls[0] >= nth:  # until nothing was left to fail
-        nth += 1
-        folder = tmp_path / str(nth)
+    refusals = []
+    for nth in count(1):
+        disk, folder = Disk(nth, error), tmp_path / str(nth)
         checkpoint.save(folder, 10, groups(1.0), {})
-        with fault(nth, code) as calls:
+        with disk.watched():
             try:
                 checkpoint.save(folder, step, groups(2.0), {})
                 checkpoint.prune(folder, keep=1)
-            except CheckpointError as error:
-                refusals.append(str(error))
+            except CheckpointError as refusal:
+                refusals.append(str(refusal))
         path = checkpoint.newest(folder)
         assert path is not None
         assert holds(path, 1.0) or holds(path, 2.0)
@@ -311,8 +256,10 @@ def test_whichever_call_fails_a_whole_checkpoint_is_left_and_the_next_save_clean
         checkpoint.prune(folder, keep=1)
         assert [path.name for path in folder.iterdir()] == ["step-00000030"]
         shutil.rmtree(folder)
+        if not disk.failed:  # nothing is left to fail
+            break
     assert len(refusals) > 10
-    assert all(os.strerror(code) in refusal for refusal in refusals)
+    assert all(os.strerror(getattr(errno, error)) in refusal for refusal in refusals)
 
 
 def test_a_crash_between_the_two_renames_of_a_replacement_loses_nothing(tmp_path: Path) -> None:

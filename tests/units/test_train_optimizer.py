@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,19 +26,15 @@ ROWS = torch.arange(8)
 SETTINGS = Training(steps=9, batch=8, lr=0.01, log_every=3, save_every=2, warmup=0, clip=0.0, decay="constant")
 
 
-class Loss:
-    def __init__(self, each: Tensor) -> None:
-        self.mean, self.per_sample, self.logsnr = each.mean(), each, torch.zeros(len(each))
-
-
 def batches(step: int) -> Iterator[Batch]:
     while True:
         yield Batch(noise.normal((8, 3), seed=1, purpose="x", step=step), None, ROWS, step, ROWS)
         step += 1
 
 
-def loss(net: nn.Module, batch: Batch, _step: int) -> Loss:
-    return Loss((net(batch.x) - batch.x.roll(1, 1)).square().mean(1))
+def loss(net: nn.Module, batch: Batch, _step: int) -> SimpleNamespace:
+    each = (net(batch.x) - batch.x.roll(1, 1)).square().mean(1)
+    return SimpleNamespace(mean=each.mean(), per_sample=each, logsnr=torch.zeros(8))
 
 
 def toy(dropout: float = 0.0) -> nn.Sequential:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,11 +132,6 @@ SETTINGS = Training(
 )  # fmt: skip
 
 
-class Loss:
-    def __init__(self, each: Tensor) -> None:
-        self.mean, self.per_sample, self.logsnr = each.mean(), each, torch.zeros(8)
-
-
 def batches(step: int) -> Iterator[Batch]:
     while True:
         x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
@@ -143,8 +139,9 @@ def batches(step: int) -> Iterator[Batch]:
         step += 1
 
 
-def loss(net: nn.Module, batch: Batch, _step: int) -> Loss:
-    return Loss((net(batch.x) - batch.x).square().mean(1))
+def loss(net: nn.Module, batch: Batch, _step: int) -> SimpleNamespace:
+    each = (net(batch.x) - batch.x).square().mean(1)
+    return SimpleNamespace(mean=each.mean(), per_sample=each, logsnr=torch.zeros(8))
 
 
 def toy() -> nn.Module:

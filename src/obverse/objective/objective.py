@@ -186,7 +186,7 @@ class Objective:
         """
         self.check(model)
         _check_data(x)
-        here = torch.arange(len(x)) if samples is None else torch.as_tensor(samples).cpu()  # levels live on the CPU
+        here = noise.ids_of(x.shape, samples).cpu()  # levels live there
         hides = bool(self.drop) and cond is not None
         asked = Asked(model.schedule, model.face, tuple(x.shape), x.dtype, x.device, seed, hides)
         now = self.draws.at(asked, step, here)

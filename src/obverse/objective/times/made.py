@@ -30,8 +30,7 @@ class Stratified(Around, name="stratified"):
 
     def uniforms(self, count: int, *, seed: int, step: int | range, samples: Sequence[int] | Tensor | None) -> Tensor:
         first = noise.uniform((1,), seed=seed, purpose="stratified", step=step)
-        place = torch.arange(count) if samples is None else torch.as_tensor(samples)
-        u = (first + place.double().cpu() * ((math.sqrt(5) - 1) / 2)) % 1.0
+        u = (first + noise.ids_of((count,), samples).double().cpu() * ((math.sqrt(5) - 1) / 2)) % 1.0
         return u.clamp(2.0**-53, 1 - 2.0**-53)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from obverse.ground.errors import CheckpointError
+from obverse.ground.errors import CheckpointError, InvalidArgument
 
 ASIDE = ".writing-"  # what is being written is called this and its name; left behind only by a crash
 _TRIES = 100  # a signal interrupts one call, not a hundred in a row
@@ -39,6 +40,14 @@ def refusals(what: str) -> Iterator[None]:
         raise CheckpointError(
             f"{what}: {error}. Earlier checkpoints are untouched; make room and resume, or choose another folder."
         ) from error
+
+
+def as_json(what: str, value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """A value as text; InvalidArgument, beginning with `what`, for one that JSON cannot hold."""
+    try:
+        return json.dumps(value, indent=indent, sort_keys=sort_keys, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"{what} holds text, finite numbers, lists and mappings by text: {error}.") from error
 
 
 def folder(path: Path) -> None:

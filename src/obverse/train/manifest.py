@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.ground.errors import CheckpointError
+from obverse.train.files import as_json
 
 MANIFEST = "manifest.json"
 KIND = "obverse checkpoint"
@@ -83,10 +84,7 @@ class Manifest:
         Raises:   InvalidArgument when `about` holds what JSON cannot.
         """
         content = asdict(self)
-        try:
-            inner = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidArgument(f"about holds text, finite numbers, lists and mappings by text: {error}.") from error
+        inner = as_json("about", content, indent=1, sort_keys=True)
         content["sha256"] = hashlib.sha256(inner.encode()).hexdigest()
         return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 

@@ -56,10 +56,7 @@ class Run:
 
         Raises:   InvalidArgument when the folder is in use, or holds a run with another configuration.
         """
-        try:
-            text = json.dumps(config, indent=2, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidArgument(f"config holds text, finite numbers, lists and mappings: {error}.") from error
+        text = files.as_json("config", config, indent=2)
         if (folder / _CONFIG).exists() and resume:
             run = cls.open(folder)
             if changed := _changed(run.config, json.loads(text)):
@@ -115,12 +112,7 @@ class Run:
 
         Raises:   InvalidArgument for values JSON cannot hold; CheckpointError when the disk refuses.
         """
-        try:
-            line = json.dumps({"step": step, **values}, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidArgument(
-                f"A line of {name} holds text, finite numbers, lists and mappings: {error}."
-            ) from error
+        line = files.as_json(f"A line of {name}", {"step": step, **values})
         with files.refusals(f"{self.folder / name} could not be written"):
             files.append(self.folder / name, f"{line}\n".encode())
 

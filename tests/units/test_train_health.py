@@ -54,6 +54,18 @@ def test_a_layer_that_answers_a_number_a_row_is_named_too() -> None:
         next(train(net, loss, batches(12, (3,), ROWS), Training(steps=4, batch=12)))
 
 
+def test_a_layer_that_answers_two_tensors_is_named_too() -> None:
+    class First(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.both(x)[0]
+
+    net = First()
+    net.both = nn.GRU(3, 3)
+    net.both.register_forward_hook(lambda _module, _args, answer: (answer[0] + torch.nan, answer[1]))
+    with pytest.raises(NonFinite, match=r"the answer of 'both' \(GRU\), row 0"):
+        next(train(net, loss, batches(12, (3,), ROWS), Training(steps=4, batch=12)))
+
+
 def test_a_parameter_that_is_not_finite_is_named() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     with torch.no_grad():

@@ -37,21 +37,15 @@ def origin(net: nn.Module, forward: Callable[[], object], rows: int) -> Origin |
             return Origin(f"parameter {name!r}", None)
     found: list[Origin] = []
 
-    def look(what: str, value: Any) -> None:
+    def look(what: str, _module: nn.Module, *told: Any) -> None:
+        value = told[-1][0] if isinstance(told[-1], tuple) and told[-1] else told[-1]  # the first of several
         if not found and isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
             found.append(Origin(what, bad_rows(value)[0] if value.ndim and len(value) == rows else None))
 
-    def entered(what: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
-        for value in args[:1]:
-            look(what, value)
-
-    def left(what: str, _module: nn.Module, _args: Any, answer: Any) -> None:
-        look(what, answer)
-
-    hooks = [net.register_forward_pre_hook(partial(entered, "the input of the net"))]
+    hooks = [net.register_forward_pre_hook(partial(look, "the input of the net"))]
     for name, module in net.named_modules():
         what = f"the answer of {name!r} ({type(module).__name__})" if name else "the answer of the net"
-        hooks.append(module.register_forward_hook(partial(left, what)))
+        hooks.append(module.register_forward_hook(partial(look, what)))
     try:
         with torch.no_grad():
             forward()

@@ -76,16 +76,15 @@ class SemiDiscrete:
         require(x.is_floating_point(), f"semidiscrete: x is floating, as its sources are, got {x.dtype} (x.float()).")
         for name, value in (("steps", steps), ("batch", batch), ("samples in x", len(x))):
             require(value >= 1, f"semidiscrete: {name} >= 1, got {value} (2000 steps of 1024 are usual).")
-        flat = x.reshape(len(x), -1).to(torch.promote_types(x.dtype, torch.float32))
-        if bad := bad_rows(flat):
+        if bad := bad_rows(x):
             raise NonFinite(f"semidiscrete: sample {bad[0]} of the data is not finite.")
-        points = (flat - flat.mean(0)).T.contiguous()
+        points = _points(x).T.contiguous()
         height = -points.square().sum(0) / 2
         scale, n = float(points.square().mean().sqrt()) or 1.0, len(x)
         slope, square = torch.zeros_like(height), torch.zeros_like(height)
         for k in range(steps):
             eps = noise.normal(
-                (batch, len(points)), seed=seed, purpose="semidiscrete", step=k, dtype=flat.dtype, device=flat.device
+                (batch, len(points)), seed=seed, purpose="semidiscrete", step=k, dtype=height.dtype, device=x.device
             )
             won = torch.addmm(height, eps, points).argmax(1).bincount(minlength=n)
             lacking = 1 - won.to(height) * (n / batch)  # the gradient of the dual, N times
@@ -108,8 +107,7 @@ class SemiDiscrete:
 
     def winner(self, eps: Tensor) -> Tensor:
         """The sample that each source goes to; (batch *data) -> int64 (batch,)."""
-        flat = self.x.reshape(len(self.x), -1).to(torch.promote_types(self.x.dtype, torch.float32))
-        points = flat - flat.mean(0)
+        points = _points(self.x)
         return torch.addmm(self.heights.to(points), eps.reshape(len(eps), -1).to(points), points.T).argmax(1)
 
     def imbalance(self, count: int = 2**16, *, seed: int = 1) -> tuple[float, float]:
@@ -123,3 +121,9 @@ class SemiDiscrete:
             index = self.pairs(min(4096, count - start), seed=seed, step=step).sample
             won += index.cpu().bincount(minlength=n)
         return float((won * (n / count) - 1).square().mean().sqrt()), math.sqrt((n - 1) / count)
+
+
+def _points(x: Tensor) -> Tensor:
+    """Samples about their mean, flat, in float32 at least; (N, d)."""
+    flat = x.reshape(len(x), -1).to(torch.promote_types(x.dtype, torch.float32))
+    return flat - flat.mean(0)

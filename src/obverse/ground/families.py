@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from numbers import Integral
-from typing import Any, ClassVar, Self, get_args, get_type_hints
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from obverse.ground.errors import InvalidArgument, UnknownName
 
@@ -142,12 +142,12 @@ def _split(text: str) -> list[str]:
 
 def _parse(text: str, hint: Any, where: str) -> Any:
     text = text[1:-1] if text.startswith("(") and text.endswith(")") else text
-    options: tuple[Any, ...] = getattr(hint, "__args__", ())
+    options = get_args(hint)
     if type(None) in options:
         if text == "none":
             return None
         return _parse(text, next(o for o in options if o is not type(None)), where)
-    if getattr(hint, "__origin__", None) is tuple:
+    if get_origin(hint) is tuple:
         return tuple(_parse(part, options[0], where) for part in _split(text))
     if isinstance(hint, type) and issubclass(hint, Family):
         return hint.of(text)

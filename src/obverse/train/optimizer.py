@@ -25,14 +25,6 @@ def optimizers(net: nn.Module, settings: Training) -> Optimizers:
     return _NAMED[settings.optimizer](net, settings)
 
 
-def adamw(net: nn.Module, settings: Training) -> torch.optim.AdamW:
-    """AdamW over what is trainable; only matrices decay, since a bias or a gain at 0 is no simpler than at 1.
-
-    Source:   Loshchilov & Hutter (2019), algorithm 2.
-    """
-    return _adamw(_trained(net), settings)
-
-
 def muon(net: nn.Module, settings: Training) -> Optimizers:
     """Muon for matrices, but for those that look rows up (embeddings); AdamW for the rest, convolutions among it.
 
@@ -54,10 +46,14 @@ def muon(net: nn.Module, settings: Training) -> Optimizers:
     chosen = set(matrices)
     rest = [p for p in _trained(net) if p not in chosen]
     turned = torch.optim.Muon(matrices, settings.lr, settings.weight_decay, adjust_lr_fn="match_rms_adamw")
-    return [turned, _adamw(rest, settings)] if rest else [turned]
+    return [turned, adamw(rest, settings)] if rest else [turned]
 
 
-def _adamw(trained: list[nn.Parameter], settings: Training) -> torch.optim.AdamW:
+def adamw(trained: list[nn.Parameter], settings: Training) -> torch.optim.AdamW:
+    """AdamW; only matrices decay, since a bias or a gain at 0 is no simpler than at 1.
+
+    Source:   Loshchilov & Hutter (2019), algorithm 2.
+    """
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
@@ -69,7 +65,7 @@ def _adamw(trained: list[nn.Parameter], settings: Training) -> torch.optim.AdamW
 
 
 _NAMED: dict[str, Callable[[nn.Module, Training], Optimizers]] = {
-    "adamw": lambda net, settings: [adamw(net, settings)],
+    "adamw": lambda net, settings: [adamw(_trained(net), settings)],
     "muon": muon,
 }
 

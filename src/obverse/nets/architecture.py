@@ -28,14 +28,14 @@ class Architecture(Family, family="net"):
 
         Args:     shape: of one sample, channels first.
                   condition: what it listens to.
-                  seed: of the weights; the global generator is left as it was.
+                  seed: of the weights, 64 bits of it; the global generator is left as it was.
         Returns:  a module of x_t (batch *shape), t (batch) and cond.
         Raises:   InvalidArgument when the architecture cannot take this shape.
         """
         if not shape or min(shape) < 1:
             raise InvalidArgument(f"shape is that of one sample, every size at least 1, got {shape} (try (1, 8, 8)).")
         with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(seed % 2**64)  # as torch reads negative ones
             return self.module(tuple(shape), condition)
 
     @abstractmethod

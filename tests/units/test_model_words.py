@@ -350,6 +350,7 @@ class Wrapped(nn.Module):
 @pytest.mark.parametrize(
     ("x", "schedule", "cond", "said"),
     [
+        (CENTRES.numpy(), "linear", None, "a tensor, got ndarray"),
         (torch.ones(8, 2), "linear", None, "two different rows"),
         (torch.randn(1, 2), "linear", None, "two different rows"),
         (torch.full((4, 2), math.nan), "linear", None, "finite"),

@@ -48,6 +48,7 @@ class Examples:
     @classmethod
     def of(cls, x: Tensor, cond: Cond, seed: int, paths: Sequence[Schedule]) -> Examples:
         """Data and the log-SNRs at which they are told from noise, within the ranges of some paths."""
+        require(isinstance(x, Tensor), f"x is a tensor, got {type(x).__name__} (torch.as_tensor(x)).")
         x = x if x.dtype == torch.float64 else x.float()
         variance = float(x.double().var(0).mean()) if len(x) > 1 else 0.0
         require(0 < variance < math.inf, f"x is data: finite, two different rows or more; got {tuple(x.shape)}.")

@@ -332,6 +332,11 @@ def test_a_bias_needs_a_condition() -> None:
         bias("exact-ot", torch.zeros(3, 2), None)
 
 
+def test_a_bias_needs_a_condition_that_is_seen_twice() -> None:
+    with pytest.raises(InvalidArgument, match="no condition came twice in 1 batches of 256"):
+        bias("exact-ot", torch.arange(8.0)[:, None], torch.arange(8), rounds=1)
+
+
 def test_a_cost_of_ones_own_is_found_by_name_and_used() -> None:
     class Far(Cost, name="far-for-test"):
         def between(self, batch: Batch) -> Tensor:

@@ -125,6 +125,7 @@ def bias(
         group.append(of[index])
     drawn, who = torch.cat(seen), torch.cat(group)
     measured = [_measured(name, drawn[who == k]) for k, name in enumerate(names) if int((who == k).sum()) > 1]
+    require(len(measured) > 0, f"bias: no condition came twice in {rounds} batches of {batch} (more rounds).")
     return Bias(coupling.label, tuple(measured))
 
 

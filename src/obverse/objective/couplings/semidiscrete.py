@@ -75,7 +75,7 @@ class SemiDiscrete:
         """
         require(x.is_floating_point(), f"semidiscrete: x is floating, as its sources are, got {x.dtype} (x.float()).")
         for name, value in (("steps", steps), ("batch", batch), ("samples in x", len(x))):
-            require(value >= 1, f"semidiscrete: {name} >= 1, got {value} (2000 steps of 1024 are usual).")
+            require(value >= 1, f"semidiscrete: {name} >= 1, got {value} (steps=2000, batch=1024 are usual).")
         if bad := bad_rows(x):
             raise NonFinite(f"semidiscrete: sample {bad[0]} of the data is not finite.")
         points = _points(x).T.contiguous()

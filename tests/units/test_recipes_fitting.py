@@ -5,16 +5,29 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from obverse.ground.errors import InvalidArgument
 from obverse.recipes import Recipe, Trained, fit
+from obverse.recipes.build import network
 from obverse.train import Training
 
 RECIPE = Recipe(
     data="digits", net="unet:width=8", training=Training(steps=3, batch=8, save_every=1, sample_every=0, seed=5)
 )
+
+
+@pytest.mark.parametrize("recall", [0.0, 0.5])
+def test_the_weights_that_a_run_begins_with_are_those_of_its_seed(recall: float) -> None:
+    facts: Any = SimpleNamespace(shape=(2,), classes=())
+    recipes = (Recipe(net="mlp:width=8", recall=recall, training=Training(seed=seed)) for seed in (0, 0, 1))
+    one, again, other = (network(recipe, facts).state_dict() for recipe in recipes)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_run_of_an_earlier_version_goes_on_in_its_own_words(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -162,12 +163,9 @@ def network(recipe: Recipe, facts: Facts) -> nn.Module:
     spec = recipe.net
     if spec == "auto":
         spec = "unet" if 2 <= len(facts.shape) <= 4 else "mlp"
+    make = partial(Seeing.build, spec) if recipe.recall else Architecture.of(spec).build
     conditions = Conditions(classes=len(recipe.told(facts.classes) or ()))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.training.seed)
-        if recipe.recall:
-            return objective(recipe).prepare(Seeing.build(spec, facts.shape, conditions))
-        return objective(recipe).prepare(Architecture.of(spec).build(facts.shape, conditions))
+    return objective(recipe).prepare(make(facts.shape, conditions, seed=recipe.training.seed))
 
 
 def model(recipe: Recipe, net: nn.Module) -> Network | SelfConditioned:

@@ -14,7 +14,7 @@ from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.model import Gaussian, Model, Network
 from obverse.nets import Architecture, Conditions
 from obverse.objective import Loss, Objective
-from obverse.objective.noised import Draws
+from obverse.objective.draws import Draws
 from obverse.path import VP, Cosine, Edm, Linear, Schedule, VPLinear
 
 VARIANCES = torch.tensor([0.25, 1.0, 4.0])

@@ -3,7 +3,8 @@
 from obverse.objective.couplings import Cost, Coupling, ExactOT, Independent
 from obverse.objective.distances import Distance, Huber, PseudoHuber, Square
 from obverse.objective.effective import Effective, compare
-from obverse.objective.objective import Loss, Objective, UnboundedLoss
+from obverse.objective.noised import Loss
+from obverse.objective.objective import Objective, UnboundedLoss
 from obverse.objective.times import (
     Adaptive,
     Beta,

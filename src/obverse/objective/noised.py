@@ -1,24 +1,16 @@
-"""A batch, noised and ready for the network; and all that does not depend on the data, drawn for many steps at once."""
+"""A batch, noised and ready for the network; and what the network's answer is worth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from obverse.ground import noise
-from obverse.ground.numerics import Number, exact
+from obverse.ground.numerics import Number
 from obverse.ground.shapes import moved, rows
-from obverse.objective.times import TimeLaw
-from obverse.objective.weightings import Weighting
-from obverse.path import Level, Noise, Prediction, Schedule, gain
-
-_MOST = 32  # steps drawn at once: beyond, arithmetic costs more than calls
-_PARTS = 8  # of a step, whose draws are kept beside each other
-_NUMBERS = 2**15  # drawn at once, at most: beyond, memory traffic costs more than calls
+from obverse.path import Level
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,100 +47,22 @@ class Noised:
         return replace(self, **tensors, **place, cond=cond, ratio=ratio, shown=shown)
 
 
-class Asked(NamedTuple):
-    """Whose draws: what they are a function of, beside the step."""
+class Loss(NamedTuple):
+    """A loss, as a whole and apart.
 
-    schedule: Schedule
-    face: Prediction
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-    seed: int
-    hides: bool
-
-
-class Moment(NamedTuple):
-    """What a step draws: eps (batch *data), levels, and numbers for each sample.
-
-    Args:     on_data, on_noise: what data and noise are multiplied by in the state and in the target; (2 batch 1 ...).
+    mean: what to differentiate; (). per_sample: (batch,). level: where each sample was looked at.
+    logsnr: log-SNR of each sample; float64 (batch,). error: its mean squared error, unweighted, and to_noise what makes
+    that one of eps; (batch,), detached.
     """
 
-    eps: Tensor
+    mean: Tensor
+    per_sample: Tensor
     level: Level
-    on_data: Tensor
-    on_noise: Tensor
-    weight: Tensor
-    to_noise: Tensor
-    ratio: Number
     logsnr: Tensor
-    hide: Tensor | None
+    error: Tensor
+    to_noise: Tensor
 
-
-Law = Callable[[int, int, range, Tensor], Tensor]
-
-
-class Draws:
-    """Draws of steps, some ahead of the one that is asked for: the same bits, for a fraction of the calls.
-
-    A draw is a function of (seed, purpose, step, sample); making those of 32 small steps takes little longer than
-    making one. Whole blocks of steps are made, from a multiple of their size on, so that bits do not depend on where
-    one begins.
-
-    Args:     times, weighting: the objective's. A time law with a memory is asked at its step and not before.
-    """
-
-    def __init__(self, times: TimeLaw, weighting: Weighting) -> None:
-        self.times, self.weighting = times, weighting
-        self._kept: list[tuple[Asked, Tensor, range, list[Moment]]] = []  # newest last; parts of a step have their own
-
-    def at(self, asked: Asked, step: int, samples: Tensor) -> Moment:
-        """The draws of one step.
-
-        Args:     samples: who the rows are; (batch,), on the CPU.
-        """
-        numbers = max(1, samples.numel() * int(torch.Size(asked.shape[1:]).numel()))
-        size = 1 if self.times.memory is not None else max(1, min(_MOST, _NUMBERS // numbers))
-        for whose, which, steps, moments in self._kept:
-            if step in steps and asked == whose and torch.equal(samples, which):
-                return moments[step - steps.start]
-        block = range(step - step % size, step - step % size + size)
-        moments = self._make(asked, block, samples)
-        if size > 1:
-            others = [kept for kept in self._kept if kept[0] != asked or not torch.equal(samples, kept[1])]
-            self._kept = [*others[1 - _PARTS :], (asked, samples.clone(), block, moments)]  # which may change
-        return moments[step - block.start]
-
-    def _make(self, asked: Asked, block: range, samples: Tensor) -> list[Moment]:
-        count, batch = len(block), len(samples)
-        who: dict[str, Any] = {"seed": asked.seed, "samples": samples}
-        eps = noise.normal(asked.shape, purpose="eps", step=block, dtype=asked.dtype, device=asked.device, **who)
-        u = self.times.uniforms(batch, step=block, **who)
-        level = self.times.level(u.reshape(-1), asked.schedule)
-        hide = noise.uniform((batch,), purpose="drop", step=block, **who).to(asked.device) if asked.hides else None
-        ratio = self.times.ratio(level)
-        weight = self.weighting.on(asked.face, level, self.times.density(level) * ratio) * ratio
-        to_noise = exact(gain(asked.face, Noise(), level)) ** 2
-        a, b = asked.face.row(level)
-        wide = torch.promote_types(asked.dtype, torch.float32)
-
-        def over(value: Number, dtype: torch.dtype) -> Tensor:
-            return exact(value).to(asked.device, dtype).expand(count * batch).reshape(count, batch)
-
-        def row(state: Number, target: Number) -> Sequence[Tensor]:
-            both = torch.stack([over(state, asked.dtype), over(target, asked.dtype)], 1)
-            return both.reshape(count, 2, batch, *(1,) * (len(asked.shape) - 1)).unbind()
-
-        data = row(level.alpha, a), row(level.sigma, b)
-        loss = over(weight, wide).unbind(), over(to_noise, wide).unbind()
-        levels = [
-            Level(*values)
-            for values in zip(*(_cut(getattr(level, f.name), count, batch) for f in fields(level)), strict=True)
-        ]
-        ratios = _cut(ratio, count, batch) if isinstance(ratio, Tensor) and ratio.ndim else [ratio] * count
-        logsnr = _cut(level.logsnr, count, batch)
-        hidden = [None] * count if hide is None else hide.unbind()
-        return [Moment(*row) for row in zip(eps.unbind(), levels, *data, *loss, ratios, logsnr, hidden, strict=True)]
-
-
-def _cut(values: Number, count: int, batch: int) -> Sequence[Tensor]:
-    return exact(values).expand(count * batch).reshape(count, batch).unbind()
+    @property
+    def noise_error(self) -> Tensor:
+        """Mean squared error of eps, unweighted, what weightings act on; (batch,), detached."""
+        return self.to_noise.to(self.error) * self.error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,35 +18,15 @@ from obverse.nets import drop
 from obverse.objective.couplings import Coupling, Source, bridged
 from obverse.objective.couplings.sources import eps_for
 from obverse.objective.distances import Distance
+from obverse.objective.draws import Asked, Draws
 from obverse.objective.effective import Effective, advice
-from obverse.objective.noised import Asked, Draws, Noised
+from obverse.objective.noised import Loss, Noised
 from obverse.objective.times import TimeLaw
 from obverse.objective.weightings import Weighting
 from obverse.objective.weightings.learned import NAME
-from obverse.path import Level, Prediction, Schedule
+from obverse.path import Prediction, Schedule
 
 _PRECISE = (torch.float32, torch.float64)  # in which differences are squared
-
-
-class Loss(NamedTuple):
-    """A loss, as a whole and apart.
-
-    mean: what to differentiate; (). per_sample: (batch,). level: where each sample was looked at.
-    logsnr: log-SNR of each sample; float64 (batch,). error: its mean squared error, unweighted, and to_noise what makes
-    that one of eps; (batch,), detached.
-    """
-
-    mean: Tensor
-    per_sample: Tensor
-    level: Level
-    logsnr: Tensor
-    error: Tensor
-    to_noise: Tensor
-
-    @property
-    def noise_error(self) -> Tensor:
-        """Mean squared error of eps, unweighted, what weightings act on; (batch,), detached."""
-        return self.to_noise.to(self.error) * self.error
 
 
 class UnboundedLoss(UserWarning):

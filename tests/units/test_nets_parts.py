@@ -113,6 +113,8 @@ def test_attention_counts_into_the_cost() -> None:
         (torch.zeros(2), "whole numbers"),
         ({"label": torch.zeros(2)}, "whole numbers"),
         (torch.zeros(2, 1, dtype=torch.int64), "whole numbers"),
+        (torch.tensor([0, 3]), r"0 \.\.\. 2, or -1 .*, got 0 \.\.\. 3"),
+        (torch.tensor([-2, 1]), r"got -2 \.\.\. 1"),
     ],
 )
 def test_a_condition_the_net_cannot_read_is_refused(cond: Tensor, why: str) -> None:

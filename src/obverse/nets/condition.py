@@ -106,7 +106,7 @@ class Context(nn.Module):
         total = self.time(waves(exact, TIME_OCTAVES).to(self.time.weight.dtype))
         if self.conditions.classes:
             label = given.get("label")
-            total = total + self.label(torch.zeros_like(t, dtype=torch.int64) if label is None else label.long() + 1)
+            total = total + self._label(torch.full_like(t, -1, dtype=torch.int64) if label is None else label)
         if self.conditions.vector:
             total = total + self._vector(given.get("vector"))
         tokens, visible = self._tokens(given.get("tokens"), len(t)) if self.conditions.tokens else (None, None)
@@ -131,6 +131,14 @@ class Context(nn.Module):
                     f"cond {key!r} holds {kind} of shape {wanted}, got {value.dtype} {tuple(value.shape)}."
                 )
         return given
+
+    def _label(self, label: Tensor) -> Tensor:
+        try:
+            told: Tensor = self.label(label.long() + 1)
+        except IndexError as error:  # asked only then: a look at every call would wait for a GPU
+            known, got = f"0 ... {self.conditions.classes - 1}", f"{label.min()} ... {label.max()}"
+            raise InvalidArgument(f"cond 'label' is one of {known}, or -1 for none, got {got}.") from error
+        return told
 
     def _vector(self, vector: Tensor | None) -> Tensor:
         if vector is None:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from obverse.model import Gaussian, Network
 from obverse.sampler import Angle, Register, Sampler, Solver, Tableau
-from obverse.sampler.program import Loose, Matrix, combine
+from obverse.sampler.memory import Loose, Matrix
+from obverse.sampler.program import combine
 
 ORACLE = Gaussian(torch.tensor([0.3, -0.2]), 0.36, "linear")
 SOLVERS = ["ddim", "euler", "heun", "dpmpp-2m", "sde", "euler:face=data"]

@@ -6,7 +6,6 @@ calls are worked out together, by one small product of a matrix of numbers with 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,6 @@ class Register(NamedTuple):
 
 Row = Mapping[Register, float]
 UNUSED = -1  # where an output goes that nothing needs
-KEPT = 2**16  # numbers that a table may hold between two runs: larger states hide what making room for them costs
 ROUNDING = 2.0**-50  # of a coefficient that is 1 in exact arithmetic
 
 
@@ -79,16 +77,12 @@ class Program:
         scales = [link.c for link in self.chain or () if link.c is not None]
         return torch.tensor(scales, dtype=torch.float64) if {*scales} - {1.0} else None
 
-    @cached_property
-    def numbers(self) -> Tensor:
-        """The weights of all groups, one below the other; (states, slots)."""
-        rows = [[row.get(i, 0.0) for i in range(self.slots)] for group in self.groups for row in group.weights]
-        return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), self.slots)
-
     def weights(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """The weights of each group; (states, slots). Made once for each dtype."""
         if dtype not in self._weights:
-            self._weights[dtype] = torch.split(self.numbers.to(dtype), [len(group.weights) for group in self.groups])
+            rows = [[row.get(i, 0.0) for i in range(self.slots)] for group in self.groups for row in group.weights]
+            numbers = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), self.slots)
+            self._weights[dtype] = torch.split(numbers.to(dtype), [len(group.weights) for group in self.groups])
         return self._weights[dtype]
 
     @cached_property
@@ -96,8 +90,8 @@ class Program:
         return {}
 
     @cached_property
-    def left(self) -> dict[tuple[torch.Size, torch.dtype], Matrix]:
-        """The memory that the last run has left for the next."""
+    def left(self) -> dict[tuple[torch.Size, torch.dtype], Any]:
+        """The memory that the last run has left for the next: a `Matrix`."""
         return {}
 
 
@@ -170,107 +164,3 @@ def _substituted(rows: Sequence[Row], states: range) -> list[Row]:
 def combine(row: Row, held: Mapping[Register, Tensor]) -> Tensor:
     """The linear combination of held registers that a row names."""
     return torch.stack([held[key] * number for key, number in row.items()]).sum(0)
-
-
-class Memory(ABC):
-    """Where a run keeps its registers."""
-
-    @abstractmethod
-    def put(self, slot: int, value: Tensor) -> None:
-        """Keep a value in a slot; UNUSED is none."""
-
-    @abstractmethod
-    def copy(self, slot: int, output: Tensor) -> Tensor:
-        """Keep what a network says, which may say the next thing in the same place; what is kept, or the output."""
-
-    @abstractmethod
-    def states(self, number: int) -> Sequence[Tensor]:
-        """The states of a group; good until the next group's."""
-
-    @abstractmethod
-    def own(self, x_t: Tensor) -> Tensor:
-        """A state that stays as it is."""
-
-    @abstractmethod
-    def leave(self, program: Program) -> None:
-        """The run is over, and what it held is free."""
-
-
-class Matrix(Memory):
-    """Slots as rows of one matrix, states by one product: a microsecond a step; no gradients.
-
-    For the CPU only, and so is what a table keeps of it between two runs: elsewhere runs are `Loose` and keep nothing.
-    """
-
-    @torch.inference_mode(False)  # a later run may not be in it
-    def __init__(self, program: Program, like: Tensor) -> None:
-        held = like.new_zeros(program.slots + program.width, *like.shape)
-        self._rows, new = torch.split(held.view(len(held), -1), [program.slots, program.width])
-        self._slots = held.unbind()
-        made = self._slots[program.slots :]
-        self._new = [(new[:count], made[:count]) for count in range(program.width + 1)]
-        self._weights = program.weights(like.dtype)
-
-    @classmethod
-    def taken(cls, program: Program, like: Tensor) -> Matrix:
-        """The memory that the last run has left, if it fits, or a new one."""
-        left = program.left.pop((like.shape, like.dtype), None)
-        if left is None:
-            return cls(program, like)
-        left._rows.zero_()  # a weight of 0 does not undo what is not finite
-        return left
-
-    def leave(self, program: Program) -> None:
-        """Leave the memory to the next run, unless it is large."""
-        if self._rows.numel() <= KEPT:
-            program.left.clear()
-            program.left[self._slots[0].shape, self._rows.dtype] = self
-
-    def put(self, slot: int, value: Tensor) -> None:
-        if slot != UNUSED:
-            self._slots[slot].copy_(value)
-
-    def copy(self, slot: int, output: Tensor) -> Tensor:
-        self.put(slot, output)
-        return output
-
-    def states(self, number: int) -> Sequence[Tensor]:
-        new, made = self._new[len(self._weights[number])]
-        torch.mm(self._weights[number], self._rows, out=new)
-        return made
-
-    def own(self, x_t: Tensor) -> Tensor:
-        return x_t.clone()
-
-
-class Loose(Memory):
-    """Slots one by one, states term by term: the same bits at any batch size, and gradients pass."""
-
-    def __init__(self, program: Program) -> None:
-        self._groups = program.groups
-        self._slots: dict[int, Tensor] = {}
-
-    def put(self, slot: int, value: Tensor) -> None:
-        self._slots[slot] = value
-
-    def copy(self, slot: int, output: Tensor) -> Tensor:
-        if slot != UNUSED:
-            output = self._slots[slot] = output.clone()
-        return output
-
-    def states(self, number: int) -> Sequence[Tensor]:
-        return [self._combined(row) for row in self._groups[number].weights]
-
-    def own(self, x_t: Tensor) -> Tensor:
-        return x_t
-
-    def leave(self, program: Program) -> None:
-        self._slots.clear()
-
-    def _combined(self, row: Mapping[int, float]) -> Tensor:
-        total: Tensor | None = None
-        for slot, number in row.items():
-            value = self._slots[slot]
-            total = value * number if total is None else total.add_(value, alpha=number)
-        assert total is not None
-        return total

@@ -12,13 +12,12 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import moved
-from obverse.model import Call, Cond, Microbatched, Model
+from obverse.model import Call, Cond, Model
 from obverse.path import Estimate, Level, Schedule
 from obverse.sampler import brownian
-from obverse.sampler.program import Link, Loose, Matrix, Memory, Program
+from obverse.sampler.memory import Loose, Memory, memory_for
+from obverse.sampler.program import Link, Program
 from obverse.sampler.tableau import Tableau
-
-SMALL = 2**10  # numbers of a sample up to which calling a kernel costs more than its work
 
 
 class Step(NamedTuple):
@@ -181,16 +180,6 @@ def _loop(
         yield number, states, output
         if call is not None:
             output = memory.copy(into, calls[call](states[-1], cond))
-
-
-def memory_for(program: Program, like: Tensor, model: Model) -> Memory:
-    """The faster memory where products of float32 are what they seem and no gradient is asked for."""
-    if program.chain:
-        return Loose(program)
-    exactly = like.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
-    alone = torch.is_grad_enabled() or isinstance(model, Microbatched)
-    small = like.device.type == "cpu" and like.numel() <= SMALL * len(like)
-    return Matrix.taken(program, like) if small and exactly and not alone else Loose(program)
 
 
 def agree(table: Tableau, schedule: Schedule) -> None:

@@ -13,13 +13,66 @@ from obverse.sampler.solvers.clocks import Clock, InAngle, InLogSNR, InNSR
 from obverse.sampler.solvers.interpolation import weights
 from obverse.sampler.solvers.solver import Combination, Guess, Trace, length
 from obverse.sampler.solvers.stochastic import Reverse, with_noise
-from obverse.sampler.solvers.strength import Constant, Eta, NoiseScale, Strength
+from obverse.sampler.solvers.strength import Constant, Eta, NoiseScale
 
 MOST = 4  # estimates worth joining
 
 
+class StochasticAdams(Reverse):
+    """Root of the methods that join data estimates in a clock, and correct each step for free; one call a step.
+
+    To add one, name `predictor`, `corrector` (0: none) and `clock`; where they are not fields, as class attributes.
+    """
+
+    predictor: int
+    corrector: int
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ok = 1 <= self.predictor <= MOST and 0 <= self.corrector <= MOST
+        require(
+            ok, f"{self.name}: predictor 1 to {MOST}, corrector 0 to {MOST}, got {self.predictor}, {self.corrector}."
+        )
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        """Weak order: more estimates than two make the error smaller, but noise leaves no higher order in law."""
+        return min(2, self.corrector or self.predictor)
+
+    @property
+    def invariant(self) -> bool:
+        return self.clock.invariant
+
+    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+        kept, fresh = self.strength.split(t, s)
+        before = trace.notes.pop("sde-adams", None)
+        now = trace.call(x_t, t)
+        if self.corrector and before is not None:
+            start, moved = before
+            older = trace.guesses[-2::-1]
+            nodes = [older[0], now, *older[1:]][: self.corrector] if self.corrector > 1 else [now]
+            x_t = x_t + (self._moved(trace, nodes, start, t) - moved)
+        moved = self._moved(trace, trace.guesses[::-1][: self.predictor], t, s)
+        trace.notes["sde-adams"] = (t, moved)
+        x_s = s.sigma / t.sigma * kept * x_t + moved
+        return with_noise(x_s, s.sigma * fresh, trace, t, s)
+
+    def _moved(self, trace: Trace, nodes: Sequence[Guess], t: Level, s: Level) -> Combination:
+        """What the data estimates add in a step; their weights sum to what leaves constant data exact."""
+        eta = self.strength.over(t, s)
+        _, shares = weights(Data(), self.clock, [e.level for e in nodes], t, s, trace.schedule, eta=eta)
+        kept, _ = self.strength.split(t, s)
+        left = (s.alpha - s.sigma / t.sigma * kept * t.alpha) / math.fsum(shares)
+        total = Combination({})
+        for e, share in zip(nodes, shares, strict=True):
+            if share:
+                total = total + left * share * e.data
+        return total
+
+
 @dataclass(frozen=True)
-class SDEAdams(Reverse, name="sde-adams"):
+class SDEAdams(StochasticAdams, name="sde-adams"):
     """The reverse SDE, the data estimate a polynomial through the last ones in any clock, and corrected for free.
 
     x_s = (sigma_s/sigma_t) q x_t + sum_j w_j x_j + sigma_s sqrt(1 - q²) xi. The corrector puts the estimate at s into
@@ -38,25 +91,9 @@ class SDEAdams(Reverse, name="sde-adams"):
     corrector: int = 2
     clock: Clock = field(default_factory=InAngle)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(self.name, self.predictor, self.corrector)
-
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """Weak order; more estimates than two make the error smaller, not the order higher."""
-        return _order(self.predictor, self.corrector)
-
-    @property
-    def invariant(self) -> bool:
-        return self.clock.invariant
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        return adams(trace, x_t, t, s, self.strength, self.clock, self.predictor, self.corrector)
-
 
 @dataclass(frozen=True)
-class SASolver(Reverse, name="sa-solver"):
+class SASolver(StochasticAdams, name="sa-solver"):
     """SA-Solver: the stochastic Adams method in log-SNR, predictor and corrector (`sde-adams` in that clock).
 
     Args:     eta: the paper's tau.
@@ -67,21 +104,11 @@ class SASolver(Reverse, name="sa-solver"):
     predictor: int = 3
     corrector: int = 4
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(self.name, self.predictor, self.corrector)
-
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """Weak order."""
-        return _order(self.predictor, self.corrector)
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        return adams(trace, x_t, t, s, self.strength, InLogSNR(), self.predictor, self.corrector)
+    clock = InLogSNR()
 
 
 @dataclass(frozen=True)
-class ERSDE(Reverse, name="er-sde"):
+class ERSDE(StochasticAdams, name="er-sde"):
     """ER-SDE-Solver 1 to 3: estimates joined in nsr, with a strength given by a noise scale function.
 
     Args:     eta: the strength; the paper's best by default.
@@ -92,17 +119,17 @@ class ERSDE(Reverse, name="er-sde"):
     eta: Eta = field(default_factory=NoiseScale)
     stages: int = 3
 
+    corrector = 0
+    clock = InNSR()
+
     def __post_init__(self) -> None:
-        super().__post_init__()
         require(1 <= self.stages <= 3, f"er-sde: stages is 1, 2 or 3, got {self.stages}.")
+        super().__post_init__()
 
     @property
-    def order(self) -> int:  # type: ignore[override]
-        """Weak order."""
-        return _order(self.stages, 0)
-
-    def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
-        return adams(trace, x_t, t, s, self.strength, InNSR(), self.stages, 0)
+    def predictor(self) -> int:  # type: ignore[override]
+        """The stages."""
+        return self.stages
 
 
 @dataclass(frozen=True)
@@ -124,7 +151,7 @@ class SDEDPMpp(Reverse, name="sde-dpmpp"):
     @property
     def order(self) -> int:  # type: ignore[override]
         """Weak order."""
-        return _order(self.stages, 0)
+        return min(2, self.stages)
 
     def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
         kept, fresh = self.strength.split(t, s)
@@ -150,50 +177,3 @@ class SDEDPMpp(Reverse, name="sde-dpmpp"):
             return second / total * slopes[0]
         bend = 1 / (before[0] + before[1]) * (slopes[0] - slopes[1])
         return second / total * (slopes[0] + before[0] * bend) - (second / z - 0.5) / total * bend
-
-
-def adams(
-    trace: Trace, x_t: Combination, t: Level, s: Level, strength: Strength, clock: Clock, predictor: int, corrector: int
-) -> Combination:
-    """A step of the stochastic Adams method, after the correction of the one before.
-
-    Args:     trace, x_t, t, s: the step.
-              strength: of the SDE.
-              clock: in which estimates are joined.
-              predictor, corrector: how many; corrector 0: none.
-    """
-    kept, fresh = strength.split(t, s)
-    moves = trace.notes.pop("sde-adams", None)
-    now = trace.call(x_t, t)
-    if corrector and moves is not None:
-        before, moved = moves
-        older = trace.guesses[-2::-1]
-        nodes = [older[0], now, *older[1:]][:corrector] if corrector > 1 else [now]
-        x_t = x_t + (_moved(trace, nodes, before, t, strength, clock) - moved)
-    moved = _moved(trace, trace.guesses[::-1][:predictor], t, s, strength, clock)
-    trace.notes["sde-adams"] = (t, moved)
-    x_s = s.sigma / t.sigma * kept * x_t + moved
-    return with_noise(x_s, s.sigma * fresh, trace, t, s)
-
-
-def _moved(trace: Trace, nodes: Sequence[Guess], t: Level, s: Level, strength: Strength, clock: Clock) -> Combination:
-    """What the data estimates add in a step; their weights sum to what leaves constant data exact."""
-    eta = strength.over(t, s)
-    _, shares = weights(Data(), clock, [e.level for e in nodes], t, s, trace.schedule, eta=eta)
-    kept, _ = strength.split(t, s)
-    left = (s.alpha - s.sigma / t.sigma * kept * t.alpha) / math.fsum(shares)
-    total = Combination({})
-    for e, share in zip(nodes, shares, strict=True):
-        if share:
-            total = total + left * share * e.data
-    return total
-
-
-def _order(predictor: int, corrector: int) -> int:
-    """What the noise leaves: a polynomial through noisy estimates is right to second order in law."""
-    return min(2, corrector or predictor)
-
-
-def _check(name: str, predictor: int, corrector: int) -> None:
-    ok = 1 <= predictor <= MOST and 0 <= corrector <= MOST
-    require(ok, f"{name}: predictor 1 to {MOST}, corrector 0 to {MOST}, got {predictor}, {corrector}.")

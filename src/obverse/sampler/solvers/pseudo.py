@@ -9,7 +9,7 @@ from obverse.ground.errors import UnknownName
 from obverse.path import Level, Noise
 from obverse.sampler.solvers.onestep import along, kept
 from obverse.sampler.solvers.rungekutta import EULER, HEUN, RK4, explicit, in_time, on_the_way
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Combination, Solver, Trace, weighted
 
 ADAMS = (  # Adams-Bashforth of order 1 to 4 on even steps: the newest first
     (1.0,),
@@ -63,7 +63,4 @@ class PNDM(Solver, name="pndm"):
         if t.alpha == 0:
             x_s = s.alpha * e.data + s.sigma * e.noise
             return x_s
-        mean = Combination({})
-        for weight, noise in zip(ADAMS[len(before) - 1], before, strict=True):
-            mean = mean + weight * noise
-        return along(Noise(), x_t, mean, t, s)
+        return along(Noise(), x_t, weighted(ADAMS[len(before) - 1], before), t, s)

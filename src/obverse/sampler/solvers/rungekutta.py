@@ -11,7 +11,7 @@ from obverse.ground.errors import UnknownName, require
 from obverse.ground.numerics import log
 from obverse.path import Flow, Level, Prediction, Velocity
 from obverse.sampler.solvers.onestep import InClock, PerRadius, along, kept, steering
-from obverse.sampler.solvers.solver import Combination, Trace
+from obverse.sampler.solvers.solver import Combination, Trace, weighted
 
 Place = Callable[[Trace, Prediction, Level, Level, float], Level]  # the level a share of the way from t to s
 
@@ -162,8 +162,4 @@ def _reaches(trace: Trace, table: Butcher, t: Level) -> bool:
 
 def _mean(weights: tuple[float, ...], slopes: list[Combination]) -> Combination:
     """The weighted mean of the slopes."""
-    total = Combination({})
-    for weight, slope in zip(weights, slopes, strict=True):
-        if weight:
-            total = total + weight / math.fsum(weights) * slope
-    return total
+    return weighted([weight / math.fsum(weights) for weight in weights], slopes)

@@ -11,7 +11,7 @@ from obverse.ground.errors import require
 from obverse.path import Data, Level
 from obverse.sampler.solvers.clocks import Clock, InAngle, InLogSNR, InNSR
 from obverse.sampler.solvers.interpolation import weights
-from obverse.sampler.solvers.solver import Combination, Guess, Trace, length
+from obverse.sampler.solvers.solver import Combination, Guess, Trace, length, weighted
 from obverse.sampler.solvers.stochastic import Reverse, with_noise
 from obverse.sampler.solvers.strength import Constant, Eta, NoiseScale
 
@@ -64,11 +64,7 @@ class StochasticAdams(Reverse):
         _, shares = weights(Data(), self.clock, [e.level for e in nodes], t, s, trace.schedule, eta=eta)
         kept, _ = self.strength.split(t, s)
         left = (s.alpha - s.sigma / t.sigma * kept * t.alpha) / math.fsum(shares)
-        total = Combination({})
-        for e, share in zip(nodes, shares, strict=True):
-            if share:
-                total = total + left * share * e.data
-        return total
+        return weighted([left * share for share in shares], [e.data for e in nodes])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -38,6 +38,15 @@ class Combination:
 
     def __sub__(self, other: Combination) -> Combination:
         return self + -1.0 * other
+
+
+def weighted(numbers: Iterable[float], parts: Iterable[Combination]) -> Combination:
+    """The sum of combinations times numbers; what is multiplied with 0 is left out."""
+    total = Combination({})
+    for number, part in zip(numbers, parts, strict=True):
+        if number:
+            total = total + number * part
+    return total
 
 
 @dataclass(frozen=True)

@@ -136,23 +136,25 @@ class Tableau:
 
     def canonical(self) -> Canonical:
         """The form in which equal algorithms are equal tables: states on the unit circle, outputs as v there."""
-        table = self.on_face(V())
-        count, calls, draws = len(self.rows), self.calls, self.draws
-        width = {"o": 1, "xi": 1 + calls}
-        full = torch.zeros(count, 1 + calls + draws, dtype=torch.float64)
-        full[0, 0] = 1.0
-        for n, row in enumerate(table.rows):
-            for key, number in row.items():
-                if key.kind == "e":
-                    full[n] += number * full[key.place]
-                else:
-                    full[n, width[key.kind] + key.place] += number
-        kept = torch.tensor([*self.reads, count - 1])
+        kept, calls = [*self.reads, len(self.rows) - 1], [*self.reads]
         r = exact(self.levels.r)
-        full = full[kept] / r[kept, None]
-        columns = torch.cat([r[:1], r[torch.tensor(self.reads, dtype=torch.long)], torch.ones(draws)])
-        start, outputs, noises = torch.split(full * columns, [1, calls, draws], dim=1)
-        return Canonical(exact(self.levels.theta)[kept], start[:, 0], outputs, noises)
+        columns = torch.cat([r[:1], r[calls], torch.ones(self.draws)])
+        full = self.on_face(V())._unfolded()[kept] / r[kept, None] * columns
+        start, outputs, draws = torch.split(full, [1, self.calls, self.draws], dim=1)
+        return Canonical(exact(self.levels.theta)[kept], start[:, 0], outputs, draws)
+
+    def _unfolded(self) -> Tensor:
+        """Every state in terms of the start, the outputs and the draws; (states, 1 + calls + draws)."""
+        first = {"o": 1, "xi": 1 + self.calls}  # column of each kind
+        full = torch.zeros(len(self.rows), 1 + self.calls + self.draws, dtype=torch.float64)
+        full[0, 0] = 1.0
+        for n, row in enumerate(self.rows):
+            for (kind, place), number in row.items():
+                if kind == "e":
+                    full[n] += number * full[place]
+                else:
+                    full[n, first[kind] + place] += number
+        return full
 
     def difference(self, other: Tableau) -> float:
         """Largest disagreement of the canonical forms, noise compared as a joint law; infinite if calls differ."""
@@ -174,18 +176,8 @@ class Tableau:
         Args:     face: which prediction; default the table's own.
         """
         table = self if face is None else self.on_face(face)
-        full = [{Register("e", 0): 1.0}]
-        for row in table.rows[1:]:
-            total: dict[Register, float] = {}
-            for key, number in row.items():
-                parts: Row = full[key.place] if key.kind == "e" else {key: 1.0}
-                for inner, share in parts.items():
-                    total[inner] = total.get(inner, 0.0) + number * share
-            full.append(total)
-        last = full[-1]
-        outputs = [last.get(Register("o", j), 0.0) for j in range(self.calls)]
-        draws = [last.get(Register("xi", m), 0.0) for m in range(self.draws)]
-        return torch.tensor(outputs, dtype=torch.float64), torch.tensor(draws, dtype=torch.float64)
+        _, outputs, draws = torch.split(table._unfolded()[-1], [1, self.calls, self.draws])
+        return outputs, draws
 
     def save(self, path: str | Path) -> None:
         """Write as JSON; numbers keep all their digits."""

@@ -114,6 +114,11 @@ def test_the_same_noise_levels_on_another_path_are_the_same_algorithm(solver: st
     assert Solver.of(solver).tableau("linear", grid).difference(Solver.of(solver).tableau(other, grid)) < 1e-11
 
 
+def test_a_table_without_calls_is_compared_too() -> None:
+    up = [DDIM().tableau("linear", Given((0.0, stop))) for stop in (0.4, 0.5)]
+    assert [table.calls for table in up] == [0, 0] and up[0] == up[0] and up[0] != up[1]
+
+
 def test_noise_counts_as_a_law_and_not_draw_by_draw() -> None:
     class Split(Solver):
         """DDPM, its fresh noise made of two draws."""

@@ -163,7 +163,7 @@ class Tableau:
         one, two = self.canonical(), other.canonical()
         pairs = [(one.angles, two.angles), (one.start, two.start), (one.outputs, two.outputs)]
         pairs.append((one.draws @ one.draws.T, two.draws @ two.draws.T))
-        return max(float((a - b).abs().max()) for a, b in pairs)
+        return float(torch.cat([(a - b).abs().flatten() for a, b in pairs]).max())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tableau) and self.difference(other) <= SAME

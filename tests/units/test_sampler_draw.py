@@ -99,6 +99,12 @@ def test_states_are_asked_for_at_levels() -> None:
         kept.at(0.5)  # type: ignore[arg-type]
 
 
+def test_a_run_without_calls_has_states_and_no_estimates() -> None:
+    kept = sampled(ORACLE, (6, 2), solver="ddim", grid="given:times=(0,0.5)", start=DATA, record=True).trajectory
+    assert kept is not None and kept.data.shape == kept.noise.shape == (0, 6, 2) and len(kept.called) == 0
+    assert torch.allclose(kept.at(kept.levels), kept.states, atol=1e-6)
+
+
 def test_states_at_the_levels_of_the_run_are_its_states() -> None:
     for solver in ("dpmpp-2m", "sde"):
         kept = sampled(ORACLE, (3, 2), solver=solver, steps=6, record=True).trajectory

@@ -103,6 +103,11 @@ def test_methods_that_cannot_rise_say_so(spec: str) -> None:
         Solver.of(spec).tableau(Linear(), Inverted(4))
 
 
+def test_one_step_up_to_the_very_top_would_leave_nothing() -> None:
+    with pytest.raises(InvalidArgument, match=r"step to t = 1 .* leaves nothing of the state \(take 2 steps\)"):
+        DDIM().tableau("linear", Inverted(1))
+
+
 def test_sampling_upward_asks_for_the_data() -> None:
     model, x = hills(Cosine()), draws((3, 1), "data")
     with pytest.raises(InvalidArgument, match=r"This run goes from data to noise: give the data to start from"):

@@ -42,12 +42,13 @@ class Trajectory:
         for e in (step.estimate for step in steps):
             if e is not None and (not estimates or e is not estimates[-1]):
                 estimates.append(e)
+        none = join(level)[:0]  # for runs that call nothing
         return cls(
             join(level, *(step.level for step in steps)),
             torch.stack([start, *(step.x_t for step in steps)]),
-            join(*(e.level for e in estimates)),
-            torch.stack([e.data for e in estimates]),
-            torch.stack([e.noise for e in estimates]),
+            join(none, *(e.level for e in estimates)),
+            torch.cat([start[None][:0], *(e.data[None] for e in estimates)]),
+            torch.cat([start[None][:0], *(e.noise[None] for e in estimates)]),
             smooth,
         )
 

@@ -107,6 +107,8 @@ class Trace:
                 f"The step to {level} has infinite coefficients: this method cannot leave or reach that end. "
                 f"Use ddim there, or a grid that starts below t = 1 (uniform:start=0.999)."
             )
+        if not row:
+            raise InvalidArgument(f"A step to {level} without a call leaves nothing of the state (take 2 steps).")
         self._levels.append(level)
         self._rows.append(row)
         return Combination({Register("e", len(self._rows) - 1): 1.0})

@@ -21,7 +21,7 @@ from obverse.interop.match import grids
 from obverse.laws.propagation import moments
 from obverse.report.schedulers import finding, findings, page
 from obverse.sampler import Solver
-from obverse.sampler.comparison import reached, wasted
+from obverse.sampler.remarks import reached, wasted
 
 FLOW = "use_flow_sigmas=true,prediction_type=flow_prediction"
 SPREAD = 0.5  # of the normal data

@@ -11,7 +11,7 @@ import torch
 from obverse.ground.errors import InvalidArgument
 from obverse.path import Linear, clean, join
 from obverse.sampler import DDIM, SDE, DPMpp2M, Euler, Given, Heun, Trace, compare, reached, remarks
-from obverse.sampler.comparison import wasted, without_waste
+from obverse.sampler.remarks import wasted, without_waste
 
 GRID = Given((1.0, 0.6, 0.3, 0.0))
 

@@ -12,7 +12,8 @@ from obverse.ground.errors import ObverseError
 from obverse.ground.numerics import exact
 from obverse.path import Level, Schedule, join
 from obverse.sampler import Grid, Solver, Tableau
-from obverse.sampler.comparison import Comparison, compare, reached, without_waste
+from obverse.sampler.comparison import Comparison, compare
+from obverse.sampler.remarks import reached, without_waste
 
 TRIED: Mapping[str, Sequence[str]] = {
     "face": ("data", "noise", "flow"),

@@ -15,13 +15,13 @@ from obverse.interop.conventions import Convention, convention_of
 from obverse.interop.probe import Reading, probe
 from obverse.interop.refusals import NotLinear
 from obverse.path import Level, Schedule, clean, join
-from obverse.sampler import Register, Tableau
-from obverse.sampler.comparison import CLEAN, reached
+from obverse.sampler import Register, Tableau, reached
 from obverse.sampler.program import Row
 
 CLIPS = ("clip_sample", "clip_denoised", "thresholding")  # what a table cannot do, on by default in some
 NOTHING: Mapping[str, Any] = {}
 DUST = 1e-13  # entries below are what float64 left of zero
+CLEAN = 1e-9  # noise below is what rounding left
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from obverse.interop import Match, NotLinear, Xray, foreign, match, schedulers
-from obverse.sampler.comparison import remarks
+from obverse.sampler.remarks import remarks
 
 VARIANTS = (
     "CogVideoXDDIMScheduler,timestep_spacing=trailing",

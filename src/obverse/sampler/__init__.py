@@ -1,7 +1,7 @@
 """Samplers: grids, solvers, the tableau they make and the loop that runs it."""
 
 from obverse.sampler.algebra import composed, rescaled
-from obverse.sampler.comparison import Comparison, Parting, compare, reached, remarks
+from obverse.sampler.comparison import Comparison, Parting, compare
 from obverse.sampler.draw import Ledger, Sampled, sample, sampled
 from obverse.sampler.grids import (
     AlignYourSteps,
@@ -29,6 +29,7 @@ from obverse.sampler.grids.adapted import adapted
 from obverse.sampler.picard import Parallel, parallel
 from obverse.sampler.program import Register
 from obverse.sampler.propagation import Moments, propagate
+from obverse.sampler.remarks import reached, remarks
 from obverse.sampler.run import Sampler, Step
 from obverse.sampler.solvers.ancestral import DDPM, Ancestral, DDIMEta
 from obverse.sampler.solvers.churn import Churn, Restart

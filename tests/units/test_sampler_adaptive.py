@@ -222,6 +222,7 @@ def test_what_is_not_finite_is_named() -> None:
         {"samples": [1]},
         {"cond": torch.zeros(3)},
         {"start": torch.zeros(3, 2)},
+        {"start": [[0.0, 0.0]] * 4},
         {"start_level": 0.5, "stop_level": 0.5},
         {"start_level": 0.2, "stop_level": 0.5, "eta": 1.0},
         {"pair": "rk99"},
@@ -232,6 +233,12 @@ def test_what_is_not_finite_is_named() -> None:
 def test_arguments_outside_their_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
         adaptive(TWO, (4, 2), **wrong)
+
+
+@pytest.mark.parametrize("shape", [4, (4,), (0, 2), (4.0, 2), ("4", "2")], ids=str)
+def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"shape is \(batch \*data\), every size >= 1, got"):
+        adaptive(TWO, shape)
 
 
 def test_a_prediction_that_is_nothing_at_pure_noise_is_refused_by_name() -> None:

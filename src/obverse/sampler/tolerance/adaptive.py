@@ -14,9 +14,10 @@ from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows, moved
-from obverse.model import Cond, Model, check_model
+from obverse.model import Cond, Model
 from obverse.model.microbatched import check_size
-from obverse.path import Level
+from obverse.path import Level, Schedule
+from obverse.sampler.asked import check
 from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.dense import Course
 from obverse.sampler.tolerance.field import Circle, Field
@@ -129,7 +130,7 @@ class Adaptive(Family, family="adaptive", name="adaptive"):
             check_size(microbatch)
         check_rows(cond, len(start))
         circle = Circle(model.schedule, self.sigma_data)
-        first, last = _level(circle, start_level), _level(circle, stop_level)
+        first, last = (_level(model.schedule, level) for level in (start_level, stop_level))
         here, there = float(circle.phi(first)), float(circle.phi(last))
         require(here != there, f"A run goes from one level to another, got {first} for both.")
         require(
@@ -193,27 +194,25 @@ def adaptive(
         >>> bool(run.finished.all()), run.calls.shape
         (True, torch.Size([3]))
     """
-    check_model(model)
+    check(model, shape, dtype, cond, samples, start)
     method = Adaptive(rtol, atol, max_calls, eta, Pair.of(pair))
-    require(len(shape) >= 2 and min(shape) >= 1, f"shape is (batch *data), every size >= 1, got {tuple(shape)}.")
     require(dtype in (torch.float32, torch.float64), f"dtype is float32 or float64, got {dtype}.")
     if start is None:
-        first = _level(Circle(model.schedule, 1.0), start_level)
+        first = _level(model.schedule, start_level)
         start = noise.normal(
             shape, seed=seed, purpose="start", samples=samples, dtype=torch.float64, device=model.device
         ) * float(exact(first.sigma))
-    require(tuple(start.shape) == tuple(shape), f"start has the shape {tuple(shape)}, got {tuple(start.shape)}.")
     return method.run(
         model, start.to(dtype), cond=cond, seed=seed, samples=samples, microbatch=microbatch,
         start_level=start_level, stop_level=stop_level, dense=dense, watch=watch,
     )  # fmt: skip
 
 
-def _level(circle: Circle, level: Level | float | None) -> Level:
+def _level(schedule: Schedule, level: Level | float | None) -> Level:
     """One moment; None: the clean end."""
     if level is None:
-        return circle.schedule.end
-    return level if isinstance(level, Level) else circle.schedule.at(level)
+        return schedule.end
+    return level if isinstance(level, Level) else schedule.at(level)
 
 
 def _arrivals(walk: Walk, crowd: Crowd, watch: Callable[[Round], object] | None) -> list[Arrival]:

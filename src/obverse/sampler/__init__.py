@@ -48,7 +48,8 @@ from obverse.sampler.solvers.switch import Switch, SwitchAt
 from obverse.sampler.solvers.thrifty import Thrifty
 from obverse.sampler.solvers.unipc import DPMpp2M, DPMpp3M, UniPC
 from obverse.sampler.tableau import Canonical, Tableau
-from obverse.sampler.tolerance.adaptive import Adaptive, AdaptiveRun, Round, adaptive
+from obverse.sampler.tolerance.adaptive import Adaptive, adaptive
+from obverse.sampler.tolerance.outcome import AdaptiveRun, Round
 from obverse.sampler.tolerance.pairs import BogackiShampine, DormandPrince, Pair
 from obverse.sampler.trajectory import Trajectory
 

@@ -22,7 +22,8 @@ from obverse.sampler.run import Sampler, Step
 from obverse.sampler.sizes import told
 from obverse.sampler.solvers.solver import Solver
 from obverse.sampler.tableau import Tableau
-from obverse.sampler.tolerance.adaptive import Adaptive, AdaptiveRun
+from obverse.sampler.tolerance.adaptive import Adaptive
+from obverse.sampler.tolerance.outcome import AdaptiveRun
 from obverse.sampler.trajectory import Trajectory
 
 GRID = "scales"  # of the default solver

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from obverse.ground import noise
-from obverse.ground.errors import InvalidArgument, require
+from obverse.ground.errors import require
 from obverse.ground.families import Family
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows, moved
@@ -21,64 +20,11 @@ from obverse.sampler.asked import check
 from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.dense import Course
 from obverse.sampler.tolerance.field import Circle, Field
+from obverse.sampler.tolerance.outcome import AdaptiveRun, Round
 from obverse.sampler.tolerance.pairs import DormandPrince, Pair
 from obverse.sampler.tolerance.reverse import Reverse
 from obverse.sampler.tolerance.tree import BrownianTree
 from obverse.sampler.tolerance.walk import Arrival, Crowd, Walk
-
-
-class Round(NamedTuple):
-    """One attempt of everybody on the way: for bars and films.
-
-    number: from 1. who: their rows. level: where they are now, one for each. x_t: their states. taken: which attempts
-    were good enough; ratio: error over tolerance of each. behind: how much of the way is behind all samples, of 1.
-    """
-
-    number: int
-    who: Tensor
-    level: Level
-    x_t: Tensor
-    taken: Tensor
-    ratio: Tensor
-    behind: float
-
-
-@dataclass(frozen=True, eq=False)
-class AdaptiveRun:
-    """What came of it.
-
-    Args:     x: the samples; (batch *data).
-              error: what each may be wrong by, root mean square per coordinate of x / r: units of the data; (batch,).
-                  Errors of its steps added up, not followed through the flow; infinite where too little is known.
-              finished: who got to the end within tolerance, calls and the shortest step; (batch,).
-              stalled: whose step became too short; (batch,).
-              calls, steps, refused: network calls of each, steps taken, attempts thrown away; (batch,).
-              level: from where each went to the end, in one last step without a call; one for each.
-              rounds, evaluations: calls of the model, and rows in them; guidance's second pass counted in the latter.
-              course: the path, if `dense`.
-    """
-
-    x: Tensor
-    error: Tensor
-    finished: Tensor
-    stalled: Tensor
-    calls: Tensor
-    steps: Tensor
-    refused: Tensor
-    level: Level
-    rounds: int
-    evaluations: int
-    course: Course | None = None
-
-    def at(self, level: Level | Tensor | float) -> Tensor:
-        """The states at a level on the way, x_t; (batch *data).
-
-        Args:     level: a Level, or t in [0, 1]; one for all samples or one for each.
-        Raises:   InvalidArgument without `dense`, or where a sample has not been.
-        """
-        if self.course is None:
-            raise InvalidArgument("This run has kept its end only; dense=True keeps the path.")
-        return self.course.at(level)
 
 
 @dataclass(frozen=True)
@@ -145,8 +91,8 @@ class Adaptive(Family, family="adaptive", name="adaptive"):
         with torch.no_grad():
             z = start / against(circle.rho(first), start)
             crowd = walk.begin(z, torch.full((len(start),), here, dtype=torch.float64))
-            arrivals = list(_arrivals(walk, crowd, watch))
-        return _collected(walk, arrivals, last, start)
+            arrivals = _arrivals(walk, crowd, watch)
+        return AdaptiveRun.of(walk, arrivals, last)
 
 
 def adaptive(
@@ -231,22 +177,3 @@ def _arrivals(walk: Walk, crowd: Crowd, watch: Callable[[Round], object] | None)
             x_t = against(walk.circle.rho(level), crowd.z) * crowd.z
             behind = 1 - float((crowd.phi - walk.stop).abs().sum()) / way
             watch(Round(number, crowd.who, level, x_t, taken, ratio, behind))
-
-
-def _collected(walk: Walk, arrivals: list[Arrival], last: Level, like: Tensor) -> AdaptiveRun:
-    """Everybody back in their rows."""
-    order = torch.cat([arrival.crowd.who for arrival in arrivals]).argsort()
-
-    def column(name: str) -> Tensor:
-        return torch.cat([getattr(arrival.crowd, name) for arrival in arrivals])[order]
-
-    def result(name: str) -> Tensor:
-        values = torch.cat([getattr(arrival, name) for arrival in arrivals])
-        return values[order.to(values.device)]
-
-    circle, phi = walk.circle, column("phi")
-    x = against(circle.rho(last), like) * result("z")
-    return AdaptiveRun(
-        x, result("error"), result("finished"), result("stalled"), column("calls"), column("steps"), column("refused"),
-        circle.level(padded(phi))[: len(phi)], walk.field.rounds, walk.field.evaluations, walk.course,
-    )  # fmt: skip

@@ -17,7 +17,6 @@ from obverse.model import Cond, Model
 from obverse.model.microbatched import check_size
 from obverse.path import Level, Schedule
 from obverse.sampler.asked import check
-from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.dense import Course
 from obverse.sampler.tolerance.field import Circle, Field
 from obverse.sampler.tolerance.outcome import AdaptiveRun, Round
@@ -173,7 +172,7 @@ def _arrivals(walk: Walk, crowd: Crowd, watch: Callable[[Round], object] | None)
         crowd, taken, ratio = walk.round(crowd)
         number += 1
         if watch is not None:
-            level = walk.circle.level(padded(crowd.phi))[: len(taken)]
+            level = walk.circle.level(crowd.phi)
             x_t = against(walk.circle.rho(level), crowd.z) * crowd.z
             behind = 1 - float((crowd.phi - walk.stop).abs().sum()) / way
             watch(Round(number, crowd.who, level, x_t, taken, ratio, behind))

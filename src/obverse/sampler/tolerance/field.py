@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,11 +28,10 @@ class Circle:
     sigma_data: float
 
     def level(self, phi: Tensor) -> Level:
-        """The levels at angles, padded: bits of one do not depend on the others."""
-        logsnr = -2 * (self.sigma_data * phi.tan()).log()
-        low, high = self.schedule.range
-        logsnr = torch.where(phi >= math.pi / 2, -math.inf, logsnr)
-        return self.schedule.at_logsnr(logsnr.clamp(low, high))
+        """The levels at angles; bits of one do not depend on the others."""
+        count, phi = len(phi), padded(phi)
+        logsnr = torch.where(phi >= math.pi / 2, -math.inf, -2 * (self.sigma_data * phi.tan()).log())
+        return self.schedule.at_logsnr(logsnr.clamp(*self.schedule.range))[:count]
 
     def phi(self, level: Level) -> Tensor:
         """The angle of a level."""
@@ -96,11 +95,6 @@ class Field:
         bad = (~output.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
         if bad:
             raise NonFinite(
-                f"Round {self.rounds} of calls: the network's output is not finite at {single(level, bad[0])}, first "
+                f"Round {self.rounds} of calls: the network's output is not finite at {level[bad[0]]}, first "
                 f"in sample {self.names[int(who[bad[0]])]} ({len(bad)} of {len(output)} rows). {SUSPECTS}"
             )
-
-
-def single(level: Level, index: int) -> Level:
-    """One of many levels, as plain floats."""
-    return Level(*(float(exact(getattr(level, field.name))[index]) for field in fields(level)))

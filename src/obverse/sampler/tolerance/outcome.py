@@ -12,7 +12,6 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.shapes import against
 from obverse.path import Level
-from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.dense import Course
 from obverse.sampler.tolerance.walk import Arrival, Walk
 
@@ -76,7 +75,7 @@ class AdaptiveRun:
         x = against(circle.rho(last), z) * z
         return cls(
             x, result("error"), result("finished"), result("stalled"), column("calls"), column("steps"),
-            column("refused"), circle.level(padded(phi))[: len(phi)], walk.field.rounds, walk.field.evaluations,
+            column("refused"), circle.level(phi), walk.field.rounds, walk.field.evaluations,
             walk.course,
         )  # fmt: skip
 

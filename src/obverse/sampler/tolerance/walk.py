@@ -48,11 +48,7 @@ class Crowd:
 
     def of(self, mask: Tensor) -> Crowd:
         """Some of them."""
-        parts = {}
-        for name in (f.name for f in fields(self)):
-            values = getattr(self, name)
-            parts[name] = values[mask.to(values.device)]
-        return Crowd(**parts)
+        return Crowd(*(v[mask.to(v.device)] for v in (getattr(self, f.name) for f in fields(self))))
 
     def put(self, mask: Tensor, new: dict[str, Tensor]) -> None:
         """New values where the mask is true."""
@@ -184,8 +180,9 @@ class Walk:
             end = torch.where(against(arrived.double(), x) > 0, end, x)
         stalled = ~arrived & (crowd.step < SHORTEST * crowd.phi)
         gone = arrived | stalled | (crowd.calls + self.way.calls > self.max_calls)
-        if self.course is not None and bool((gone & (crowd.phi != stop)).any()):
-            self._jump(crowd, stop, end - turned, gone & (crowd.phi != stop))
+        jumping = gone & (crowd.phi != stop)
+        if self.course is not None and bool(jumping.any()):
+            self.course.parts.append(Arc(crowd.start, stop, (end - turned)[:, None]).of(jumping))
         on = gone.to(end.device)
         going = Arrival(crowd.of(gone), end[on], (crowd.error + rest)[gone], arrived[gone], stalled[gone])
         return crowd.of(~gone), going
@@ -194,10 +191,6 @@ class Walk:
     def circle(self) -> Circle:
         """Where they are."""
         return self.field.circle
-
-    def _jump(self, crowd: Crowd, stop: Tensor, off: Tensor, gone: Tensor) -> None:
-        assert self.course is not None
-        self.course.parts.append(Arc(crowd.start, stop, off[:, None]).of(gone))
 
     def _target(self, crowd: Crowd) -> Tensor:
         """Where each tries to arrive: no further than the stop, and never at the clean end."""

@@ -21,6 +21,7 @@ from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, rows
 from obverse.model import Cond, Model
 from obverse.path import Data, Level, Schedule, coefficients, join
+from obverse.sampler.grids.grid import at_nsr
 from obverse.sampler.program import Register, Row
 from obverse.sampler.tableau import Tableau
 
@@ -33,7 +34,7 @@ class Method(NamedTuple):
     Args:     angles: of the calls, falling, the start's first, then 0: the clean end; (calls + 1,).
               kept: of the state in each step; (calls,).
               weights: W: in each step, on each data estimate made so far; (calls, calls), lower triangular.
-        begin: the first state, in units of the noise that its level has; ().
+              begin: the first state, in units of the noise that its level has; ().
     """
 
     angles: Tensor
@@ -148,16 +149,11 @@ def _differences(
     return change
 
 
-def kept_of(angles: Tensor) -> Tensor:
-    """What each step keeps of the state it leaves, if its noise is to be that of the next angle."""
-    return angles[1:].sin() / angles[:-1].sin()
-
-
 def levels_of(schedule: Schedule, angles: Tensor) -> Level:
     """Levels at falling angles that end at 0."""
     calls, first = angles[:-1], schedule.at(1.0)
     nsr = torch.where(calls >= exact(first.theta), exact(first.nsr), calls.tan())
-    return join(schedule.at_logsnr((-2 * nsr.log()).clamp(*schedule.range)), schedule.end)
+    return join(at_nsr(schedule, nsr), schedule.end)
 
 
 def data_on_circle(model: Model, level: Level, y: Tensor, cond: Cond = None) -> Tensor:

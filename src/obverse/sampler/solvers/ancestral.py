@@ -110,7 +110,7 @@ class Ancestral(Around, name="ancestral"):
 def _below(trace: Trace, s: Level, nsr: float) -> Level:
     """The level with less noise than s: on the schedule, or beyond its end at the scale of s."""
     if nsr > 0 and -2 * math.log(nsr) <= trace.schedule.range[1]:
-        return trace.at(-2 * math.log(nsr))
+        return trace.at_nsr(nsr)
     angle = math.atan(nsr)
     return Level(s.t, s.r * math.cos(angle), s.r * math.sin(angle), 0.0, 0.0)
 

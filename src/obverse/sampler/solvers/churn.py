@@ -48,7 +48,7 @@ class Churn(Around, name="churn"):
             nsr = min((1 + min(self.s_churn / trace.total, MOST)) * nsr, most)
         if nsr > t.nsr:
             downward(t, s)
-            above = trace.at(-2 * math.log(nsr))
+            above = trace.at_nsr(nsr)
             x_t, t = trace.state(raised(trace, x_t, t, above, self.s_noise), above), above
         return self.base.step(trace, x_t, t, s)
 
@@ -118,4 +118,4 @@ def _way(trace: Trace, visited: list[Level], s: Level, high: float, steps: int) 
         raise InvalidArgument("restart: the grid has no level in (0, nsr_min]; take more steps, or a larger nsr_min.")
     top = min(high, visited[0].nsr) ** (1 / 7)  # rho = 7: Karras et al. (2022)
     parts = [(top + i / steps * (s.nsr ** (1 / 7) - top)) ** 7 for i in range(steps)]
-    return [*(trace.at(-2 * math.log(nsr)) for nsr in parts), s]
+    return [*(trace.at_nsr(nsr) for nsr in parts), s]

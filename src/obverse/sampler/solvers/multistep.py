@@ -82,7 +82,7 @@ def advance(
         x_t = trace.state(corrected if share == 1 else x_t + share * (corrected - x_t), t)
     extra = extra if before is None and s.sigma > 0 else 0
     if extra:
-        halfway = trace.at(-2 * math.log(math.tan((t.theta + s.theta) / 2)))
+        halfway = trace.at_nsr(math.tan((t.theta + s.theta) / 2))
         for _ in range(extra):
             trace.call(trace.state(join(trace, known[::-1], x_t, t, halfway), halfway), halfway)
             known = latest(trace)

@@ -57,7 +57,7 @@ def on_the_way(trace: Trace, face: Prediction, t: Level, s: Level, share: float)
     if isinstance(face, Velocity):
         return in_time(trace, face, t, s, share)
     if isinstance(face, PerRadius):
-        return trace.at(-2 * math.log(math.tan((1 - share) * t.theta + share * s.theta)))
+        return trace.at_nsr(math.tan((1 - share) * t.theta + share * s.theta))
     near, far = (1 - share) / face.clock(t)[0], share / face.clock(s)[0]
     return trace.at(2 * math.log((near * t.alpha + far * s.alpha) / (near * t.sigma + far * s.sigma)))
 

@@ -146,6 +146,10 @@ class Trace:
         """The level with a log-SNR, as plain floats."""
         return self.schedule.at_logsnr(logsnr).floats()[0]
 
+    def at_nsr(self, nsr: float) -> Level:
+        """The level with a noise-to-signal ratio, as plain floats."""
+        return self.at(-2 * math.log(nsr))
+
     def tableau(self) -> Tableau:
         """What was written down."""
         return Tableau(join(*self._levels), tuple(self._rows), tuple(self._reads), V(), tuple(self._spans))

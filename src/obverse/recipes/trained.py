@@ -19,7 +19,7 @@ from obverse.recipes.drawing import Drawing
 from obverse.recipes.recipe import Recipe
 from obverse.recipes.sampling import Sampling
 from obverse.sampler import Adaptive, Grid, Ledger, Round, Sampled, Scales, Solver, Step, Tableau
-from obverse.sampler.draw import with_eta
+from obverse.sampler.asked import with_eta
 from obverse.sampler.sizes import told
 from obverse.sampler.truth import beginning
 from obverse.train import Checkpoint, Run, checkpoint
@@ -110,7 +110,7 @@ class Trained(NamedTuple):
                 f"{sampling.solver} chooses its own levels: leave {' and '.join(said)} out, and say how exact it is to "
                 f"be, such as adaptive:rtol=1e-3 (now {method.rtol:g})."
             )
-        return method if sampling.eta is None else replace(method, eta=sampling.eta)
+        return with_eta(method, sampling.eta)
 
     def calls(self, sampling: Sampling) -> int:
         """Network calls for each sample, guidance's second one counted; of an adaptive solver the most it may take."""

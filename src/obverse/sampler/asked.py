@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.shapes import check_rows
 from obverse.model import SUSPECTS, Cond, Model, check_model
 from obverse.sampler.run import Step
+from obverse.sampler.sizes import Member
 
 
 def check(
@@ -36,6 +38,21 @@ def check(
     if start is not None and tuple(start.shape) != tuple(shape):
         raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
     check_rows(cond, shape[0])
+
+
+def alone(refusal: str, said: Mapping[str, object]) -> None:
+    """Refuse what is said to a method that has its own levels; `refusal` has a place for the names."""
+    much = [name for name, value in said.items() if value is not None]
+    require(not much, refusal.format(" and ".join(much)))
+
+
+def with_eta(method: Member, eta: float | None) -> Member:
+    """The solver with the eta asked for."""
+    if eta is None:
+        return method
+    known = "eta" in method.settings()
+    require(known, f"Solver {method.name!r} has no eta; stochastic ones have (solver='sde').")
+    return replace(method, eta=eta)  # type: ignore[type-var]
 
 
 def diagnose(run: Iterator[Step]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.model import Cond, Microbatched, Model
 from obverse.path import Level, Schedule
-from obverse.sampler.asked import check, diagnose
+from obverse.sampler.asked import alone, check, diagnose, with_eta
 from obverse.sampler.grids import Grid
 from obverse.sampler.run import Sampler, Step
 from obverse.sampler.sizes import told
@@ -27,6 +27,8 @@ from obverse.sampler.tolerance.outcome import AdaptiveRun
 from obverse.sampler.trajectory import Trajectory
 
 GRID = "scales"  # of the default solver
+ADAPTIVE = "An adaptive solver chooses its own steps: leave {} out; `adaptive` has watch and dense."
+COMPLETE = "A tableau is complete: leave {} out."
 
 
 class Ledger(NamedTuple):
@@ -167,13 +169,12 @@ def sampled(
         return eps * float(exact(level.sigma))
 
     if isinstance(method, Adaptive):
-        _alone(method, steps=steps, grid=_said(grid), watch=watch, record=record or None)
-        method = method if eta is None else replace(method, eta=eta)
+        alone(ADAPTIVE, {"steps": steps, "grid": _said(grid), "watch": watch, "record": record or None})
         first = begun(model.schedule.at(1.0))
-        run = method.run(model, first, cond=cond, seed=seed, samples=samples, microbatch=microbatch)
+        run = with_eta(method, eta).run(model, first, cond=cond, seed=seed, samples=samples, microbatch=microbatch)
         return Sampled(run.x.to(dtype), Ledger.of(run, model.passes), None)
     if isinstance(method, Tableau):
-        _alone(method, steps=steps, grid=_said(grid), eta=eta)
+        alone(COMPLETE, {"steps": steps, "grid": _said(grid), "eta": eta})
         table = method
     else:
         size = math.prod(shape[1:])
@@ -192,15 +193,6 @@ def _method(solver: Solver | Adaptive | Tableau | str) -> Solver | Adaptive | Ta
     if isinstance(solver, str) and solver.partition(":")[0] in Adaptive.members:
         return Adaptive.of(solver)
     return solver if isinstance(solver, Adaptive | Tableau) else Solver.of(solver)
-
-
-def _alone(method: Adaptive | Tableau, **said: object) -> None:
-    """Refuse what a method that has its own levels cannot do."""
-    much = [name for name, value in said.items() if value is not None]
-    if much:
-        what = "An adaptive solver chooses its own steps" if isinstance(method, Adaptive) else "A tableau is complete"
-        more = "; `adaptive` has watch and dense" if isinstance(method, Adaptive) else ""
-        raise InvalidArgument(f"{what}: leave {' and '.join(much)} out{more}.")
 
 
 def _said(grid: Grid | str) -> Grid | str | None:
@@ -240,12 +232,3 @@ def _run(
 def _tableau(solver: Solver, schedule: Schedule, grid: Grid) -> Tableau:
     """Made once: a table does not depend on model, batch or seed."""
     return solver.tableau(schedule, grid)
-
-
-def with_eta(solver: Solver, eta: float | None) -> Solver:
-    """The solver with the eta asked for."""
-    if eta is None:
-        return solver
-    if "eta" not in solver.settings():
-        raise InvalidArgument(f"Solver {solver.name!r} has no eta; stochastic ones have (solver='sde').")
-    return replace(solver, eta=eta)  # type: ignore[type-var]

@@ -43,6 +43,18 @@ def test_the_ledger_says_what_the_network_has_seen(solver: str, guided: bool) ->
     assert torch.equal(run.x, sample(model, (5, 3), solver=solver, steps=6, cond=torch.zeros(5, dtype=torch.long)))
 
 
+def test_a_given_start_is_taken_to_the_device_too() -> None:
+    seen = list[str]()
+
+    def net(x_t: Tensor, _: Tensor) -> Tensor:
+        seen.append(x_t.device.type)
+        raise StopAsyncIteration
+
+    with pytest.raises(StopAsyncIteration):
+        sample(Network(net, "linear", cond="none"), (2, 2), start=torch.zeros(2, 2), device="meta")
+    assert seen == ["meta"]
+
+
 def test_what_is_not_asked_for_is_not_kept() -> None:
     assert sampled(ORACLE, (2, 2), steps=3).trajectory is None
 

@@ -96,7 +96,7 @@ def sample(
               start: the first state, in place of fresh noise; (batch *data).
               watch: called with every Step, for bars and films; `Sampler.steps` is the same as a generator.
               dtype: of the result; states are never kept in less than float32.
-              device: where states are kept; default where the model's parameters are.
+              device: where states are kept; default where `start` is, or else the model's parameters.
     Returns:  samples; (batch *data).
     Raises:   UnknownName, InvalidArgument for arguments outside their range; SingularConversion when the model's
               prediction cannot start or end where the grid does; NonFinite naming the step.
@@ -163,7 +163,7 @@ def sampled(
 
     def begun(level: Level) -> Tensor:
         if start is not None:
-            return start.to(inner)
+            return start.to(device, inner)
         place = model.device if device is None else device
         eps = noise.normal(shape, seed=seed, purpose="start", samples=samples, dtype=inner, device=place)
         return eps * float(exact(level.sigma))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite, require
+from obverse.ground.noise import ids_of
 from obverse.ground.shapes import check_rows
 from obverse.model import SUSPECTS, Cond, Model, check_model
 from obverse.sampler.run import Step
@@ -31,8 +32,7 @@ def check(
         raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {shape} (vectors: (64, 2)).")
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise InvalidArgument(f"dtype is a floating-point type, got {dtype} (torch.float32).")
-    if samples is not None and len(samples) != shape[0]:
-        raise InvalidArgument(f"samples names every row once: expected {shape[0]} of them, got {len(samples)}.")
+    ids_of(shape, samples)
     if start is not None and not isinstance(start, Tensor):
         raise InvalidArgument(f"start is a tensor, got {type(start).__name__} (torch.as_tensor(start)).")
     if start is not None and tuple(start.shape) != tuple(shape):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, UnknownName
+from obverse.ground.errors import InvalidArgument, UnknownName, require
 from obverse.ground.quadrature import legendre
 from obverse.path.circle import VariancePreserving
 from obverse.path.schedule import Schedule
@@ -44,8 +44,8 @@ class DDPM(VariancePreserving, name="ddpm"):
     def __post_init__(self) -> None:
         if self.betas not in BETAS:
             raise UnknownName("table of betas", self.betas, BETAS)
-        if not (self.count >= 2 and 0 < self.beta_start <= self.beta_end < 1):
-            raise InvalidArgument(f"ddpm: count >= 2 and 0 < beta_start <= beta_end < 1, got {self.spec}.")
+        ok = self.count >= 2 and 0 < self.beta_start <= self.beta_end < 1
+        require(ok, f"ddpm: count >= 2 and 0 < beta_start <= beta_end < 1, got {self.spec} (1000, 1e-4, 0.02).")
         betas = torch.tensor(self.table, dtype=torch.float64) if self.table else self._made()
         if len(betas) < 2 or not bool(((betas >= 0) & (betas <= 1)).all()):
             raise InvalidArgument(f"ddpm: every beta lies in [0, 1], got {betas.min():.6g} ... {betas.max():.6g}.")
@@ -116,8 +116,7 @@ class Shifted(Schedule, name="shift"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.k > 0:
-            raise InvalidArgument(f"shift: k > 0, got {self.k} (1 changes nothing; SD3 at 1024²: 3).")
+        require(self.k > 0, f"shift: k > 0, got {self.k} (1 changes nothing; SD3 at 1024²: 3).")
 
     def alpha(self, t: Tensor) -> Tensor:
         cosine, sine = self._direction(t)
@@ -169,8 +168,7 @@ class Slider(Schedule, name="slider"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.vp <= 1:
-            raise InvalidArgument(f"slider: vp lies in [0, 1] (0 = as it is, 1 = unit circle), got {self.vp}.")
+        require(0 <= self.vp <= 1, f"slider: vp lies in [0, 1] (0 = as it is, 1 = unit circle), got {self.vp}.")
 
     def alpha(self, t: Tensor) -> Tensor:
         return self._scaled(self.base.alpha(t), t)

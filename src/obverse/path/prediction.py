@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, SingularConversion
+from obverse.ground.errors import InvalidArgument, SingularConversion, require
 from obverse.ground.families import Family
 from obverse.ground.numerics import Number, divide, exact, finite, magnitude, zero_somewhere
 from obverse.ground.shapes import against
@@ -114,8 +114,7 @@ class Edm(Prediction, name="edm"):
     sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.sigma_data > 0:
-            raise InvalidArgument(f"edm: sigma_data > 0, got {self.sigma_data} (images in [-1, 1]: 0.5).")
+        require(self.sigma_data > 0, f"edm: sigma_data > 0, got {self.sigma_data} (images in [-1, 1]: 0.5).")
 
     def row(self, level: Level) -> Row:
         spread = self.sigma_data * level.alpha

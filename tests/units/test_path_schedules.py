@@ -156,6 +156,8 @@ def test_a_log_snr_beyond_the_range_is_refused_by_name_and_range(logsnr: float) 
         ("ddpm:count=1", "count >= 2"),
         ("ddpm:beta_end=1", "beta_end < 1"),
         ("ddpm:table=(0.1,1.5)", r"every beta lies in \[0, 1\], got 0.1 ... 1.5"),
+        ("ddpm:table=(0.1)", "two or more betas, one after the first above 0, got 1"),
+        ("ddpm:table=(0.1,0.0),zero_terminal_snr=true", "two or more betas, one after the first above 0, got 2"),
         ("shift:k=0", "k > 0, got 0"),
         ("slider:vp=2", r"vp lies in \[0, 1\]"),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, UnknownName, require
+from obverse.ground.errors import UnknownName, require
 from obverse.ground.quadrature import legendre
 from obverse.path.circle import VariancePreserving
 from obverse.path.schedule import Schedule
@@ -47,8 +47,10 @@ class DDPM(VariancePreserving, name="ddpm"):
         ok = self.count >= 2 and 0 < self.beta_start <= self.beta_end < 1
         require(ok, f"ddpm: count >= 2 and 0 < beta_start <= beta_end < 1, got {self.spec} (1000, 1e-4, 0.02).")
         betas = torch.tensor(self.table, dtype=torch.float64) if self.table else self._made()
-        if len(betas) < 2 or not bool(((betas >= 0) & (betas <= 1)).all()):
-            raise InvalidArgument(f"ddpm: every beta lies in [0, 1], got {betas.min():.6g} ... {betas.max():.6g}.")
+        ok = bool(((betas >= 0) & (betas <= 1)).all())
+        require(ok, f"ddpm: every beta lies in [0, 1], got {betas.min():.6g} ... {betas.max():.6g}.")
+        ok = bool(betas[1:].any())
+        require(ok, f"ddpm: two or more betas, one after the first above 0, got {len(betas)} of them.")
         log_alpha = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas).cumsum(0) / 2])
         lack = -torch.expm1(log_alpha)  # 1 - alpha, exact where alpha is nearly 1
         if self.zero_terminal_snr:

@@ -13,6 +13,7 @@ from obverse.sampler.tableau import Tableau
 
 TOLD = 1e-4  # an angle that a network could notice: a tenth of an index of DDPM's, where these are closest
 LITTLE = 0.05  # an angle; whole steps of coarse grids are several times that
+CLEAN = 1e-6  # sigma / alpha: noise below is none
 
 
 def reached(table: Tableau, start: Level | None = None) -> list[Level]:
@@ -71,13 +72,10 @@ def without_waste(table: Tableau) -> Tableau:
     return replace(table, rows=rows, reads=tuple(table.reads[j] for j in kept))
 
 
-def remarks(table: Tableau, slack: float = 1e-6) -> Iterator[str]:
-    """What is worth knowing about one table by itself.
-
-    Args:     slack: in angle, in noise and in weights; what is smaller is not worth it.
-    """
+def remarks(table: Tableau) -> Iterator[str]:
+    """What is worth knowing about one table by itself."""
     there, end = reached(table), table.moments[-1]
-    if end.sigma > slack * end.alpha:
+    if end.sigma > CLEAN * end.alpha:
         yield f"it stops at sigma/alpha = {end.nsr:.3g} instead of 0"
     off, idle = _off(table, there), wasted(table)
     if max(off, default=0.0) > TOLD:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from pathing import INSIDE, TwoMethods, same, slope
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, UnknownName
@@ -19,7 +19,6 @@ from obverse.path import (
     Cosine,
     FromSDE,
     Laplace,
-    Level,
     Linear,
     Polynomial,
     Rescaled,
@@ -28,29 +27,6 @@ from obverse.path import (
     Slider,
     VPLinear,
 )
-
-INSIDE = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
-
-
-class TwoMethods(Schedule):
-    """What somebody writes who knows only alpha and sigma."""
-
-    name = "two-methods"
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return 1 - t**2
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return t**2
-
-
-def same(one: Level, two: Level, tolerance: float = 1e-12) -> bool:
-    fields = ("t", "alpha", "sigma", "alpha_dot", "sigma_dot")
-    return all(torch.allclose(getattr(one, f), getattr(two, f), rtol=tolerance, atol=tolerance) for f in fields)
-
-
-def slope(f: Callable[[Tensor], Tensor], t: Tensor, h: float = 1e-5) -> Tensor:
-    return (f(t + h) - f(t - h)) / (2 * h)
 
 
 def exact(value: object) -> Tensor:

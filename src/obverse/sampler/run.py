@@ -131,10 +131,8 @@ class Sampler:
         agree(table, model.schedule)
         program = table.program
         memory = memory_for(program, start, model)
-        draws: Iterator[Tensor] = iter(())
-        if program.draws:
-            spans = [table.spans[m] for m in program.draws]
-            draws = brownian.draws(spans, start, seed=seed, samples=samples, scales=program.scales)
+        spans = [table.spans[m] for m in program.draws]
+        draws = brownian.draws(spans, start, seed=seed, samples=samples, scales=program.scales)
         calls = model.along(table.called, start)
         return table, memory, _turns(program, memory, calls, start, draws, cond)
 

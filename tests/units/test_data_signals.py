@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from obverse.data import load
+from obverse.data import load, wav
 from obverse.ground.errors import DataError, InvalidArgument, MissingExtra
 
 RNG = np.random.default_rng(2)
@@ -37,6 +37,20 @@ def test_sounds_of_every_width_are_what_was_written(tmp_path: Path, width: int) 
     data = load(tmp_path)
     assert (data.kind, data.shape) == ("arrays", (2, 50)) and "8,000 samples a second" in data.summary()
     assert np.array_equal(data.values[0].numpy(), values.T.astype("f4"))
+
+
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+def test_a_sound_of_16_bits_is_written_as_it_was_read(tmp_path: Path, rate: int) -> None:
+    whole = RNG.integers(-(2**15), 2**15, (40, 2))
+    whole[:2] = [[-(2**15), 2**15 - 1], [0, -1]]
+    before = sound(tmp_path / "a.wav", whole / 2**15, rate).read_bytes()
+    data = load(tmp_path)
+    assert wav(data.scaling.undo(data.rows(torch.arange(1)).x)[0], data.rate) == before
+
+
+def test_what_is_louder_than_a_file_can_say_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(torch.tensor([[-7.0, -1.0, 0.25, 1.0, 7.0]]), 8_000))
+    assert load(tmp_path).values[0].tolist() == [[-1, -1, 0.25, 1 - 2**-15, 1 - 2**-15]]
 
 
 def test_subfolders_of_sounds_are_classes_and_scaled_back(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from obverse.cli.reel import Reel
 from obverse.ground.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from obverse.recipes import Trained
@@ -27,11 +26,12 @@ def write(
     """The picture, the numbers and the film of a draw; the files' paths."""
     import numpy as np
 
-    from obverse.data import png, sheet
+    from obverse.data import png, sheet, wav
     from obverse.recipes.build import pictured, shown
 
     facts, seen = shown(trained.recipe, trained.facts, x)
-    arrays: dict[str, Any] = {"x": facts.scaling.undo(seen).numpy(), "seed": seed, "sample": np.array(numbers)}
+    raw = facts.scaling.undo(seen)
+    arrays: dict[str, Any] = {"x": raw.numpy(), "seed": seed, "sample": np.array(numbers)}
     if labels is not None:
         arrays["label"] = labels.numpy()
     packed = io.BytesIO()
@@ -50,20 +50,8 @@ def write(
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(facts.table(x, labels, trained.recipe.label))
         files[".csv"] = text.getvalue().encode()
-    if facts.rate and arrays["x"].ndim == 3:
-        files |= {
-            f"-{number}.wav": _wav(x, facts.rate) for number, x in zip(numbers[:SOUNDS], arrays["x"], strict=False)
-        }
+    if facts.rate and raw.ndim == 3:
+        files |= {f"-{number}.wav": wav(one, facts.rate) for number, one in zip(numbers[:SOUNDS], raw, strict=False)}
     for suffix, data in files.items():
         out.with_name(out.name + suffix).write_bytes(data)
     return [*(out.with_name(out.name + suffix) for suffix in files), *films]
-
-
-def _wav(x: NDArray[Any], rate: int) -> bytes:
-    """A sound in [-1, 1] as 16-bit PCM, which every player reads; what is louder is cut; (channels, length)."""
-    import numpy as np
-    from scipy.io import wavfile
-
-    file = io.BytesIO()
-    wavfile.write(file, rate, (x.T.clip(-1, 1) * (2**15 - 1)).round().astype(np.int16))
-    return file.getvalue()

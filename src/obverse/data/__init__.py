@@ -12,6 +12,7 @@ from obverse.data.mixed import Schema
 from obverse.data.order import batches, evenly, order
 from obverse.data.pictures import contact, film, png, sheet, video
 from obverse.data.scaling import Scaling
+from obverse.data.signals import wav
 from obverse.data.sources import load
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "png",
     "sheet",
     "video",
+    "wav",
 ]

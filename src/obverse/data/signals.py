@@ -1,4 +1,4 @@
-"""Signals: a folder of sounds, of series or of point clouds, one file each, brought to one length.
+"""Signals: a folder of sounds, of series or of point clouds, one file each, brought to one length; sounds as files.
 
 | files                         | a sample                                                                            |
 |-------------------------------|-------------------------------------------------------------------------------------|
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from obverse.data.damage import Ledger, in_words, printable, refuse_bomb
 from obverse.data.dataset import Dataset, encode
@@ -69,6 +70,22 @@ def read_signals(
     scaling, entries = Scaling.standard(values), tuple(ledger.entries)
     name = printable(path.resolve().name)
     return Dataset(name, values, labels, classes, scaling, entries, kind="arrays", notes=notes, rate=rate)
+
+
+def wav(x: Tensor, rate: int) -> bytes:
+    """The bytes of a WAV file of 16-bit PCM, which every player reads; what lies outside [-1, 1] is cut.
+
+    Args:     x: raw units; (channels, length).
+              rate: samples a second.
+    Example:
+        >>> wav(torch.zeros(1, 8), rate=8_000)[:4]
+        b'RIFF'
+    """
+    from scipy.io import wavfile
+
+    file, most = io.BytesIO(), 2**15
+    wavfile.write(file, rate, (x * most).round().clamp(-most, most - 1).short().T.numpy())
+    return file.getvalue()
 
 
 def _read(listing: Listing, number: int) -> tuple[Signal, int]:

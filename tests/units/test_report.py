@@ -7,22 +7,28 @@ import io
 import json
 import math
 import re
+import wave
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from obverse.data import Scaling
 from obverse.ground import extras
 from obverse.ground.errors import InvalidArgument, MissingExtra
 from obverse.metrics import Features
 from obverse.recipes import Recipe, Sampling, Trained, fit
+from obverse.recipes.build import Facts
 from obverse.report import Report, write
 from obverse.report.figures import Line, chart
 from obverse.report.page import Mark, Section, marks, page, picture, table
+from obverse.report.sounds import Hearing
+from obverse.report.subject import Subject
 from obverse.report.summary import verdict
 from obverse.train import Training
 
@@ -100,16 +106,95 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Looked:
     return model, report, Reader(report.path.read_text()), told
 
 
-def test_a_page_needs_nothing_but_itself(digits: Looked) -> None:
-    _, report, page, _ = digits
-    text = report.path.read_text()
+PLACES = {"img": "data:image/png;base64,", "audio": "data:audio/wav;base64,"}  # all that lies inside a page
+
+
+def stands_alone(text: str) -> bool:
+    """Whether no script runs and nothing is fetched: pictures and sounds lie inside, links stay on the page."""
     assert not re.search(r"https?:", text)
-    for _, attributes in page.elements:
+    page = Reader(text)
+    for tag, attributes in page.elements:
         for name in ("src", "href", "srcset", "data", "action"):
-            value = attributes.get(name) or "#"
-            assert value.startswith(("data:image/png;base64,", "#"))
+            assert (attributes.get(name) or PLACES.get(tag, "#")).startswith(PLACES.get(tag, "#"))
     assert not re.search(r"url\((?!#)|@import", text)
-    assert [script.get("type") for script in page.all("script")] == ["application/json"]
+    return [script.get("type") for script in page.all("script")] == ["application/json"]
+
+
+def test_a_page_needs_nothing_but_itself_and_of_images_plays_nothing(digits: Looked) -> None:
+    assert stands_alone(digits[1].path.read_text())
+    assert not digits[2].all("audio")
+
+
+def sounds(folder: Path, *, rate: int, channels: int, length: int, classes: int = 2, each: int = 15) -> Path:
+    """Noise that some would call music, as the standard library writes it."""
+    random = np.random.default_rng(0)
+    for number in range(classes * each):
+        path = folder / f"kind-{number % classes}" / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(channels)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(
+                (random.normal(size=(length, channels)) * 9000).clip(-32768, 32767).astype("<i2").tobytes()
+            )
+    return folder
+
+
+def heard(page: Reader) -> list[tuple[str, int, np.ndarray]]:
+    """What every player says, and plays: a rate, and (channels, length)."""
+    found = []
+    for player in page.all("audio"):
+        with wave.open(io.BytesIO(base64.b64decode((player["src"] or "").partition(",")[2]))) as file:
+            values = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels()).T
+            assert file.getsampwidth() == 2
+            found.append((player["aria-label"] or "", file.getframerate(), values / 2**15))
+    return found
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sounds_are_heard_beside_their_nearest_as_they_are(tmp_path: Path, channels: int) -> None:
+    place = sounds(tmp_path / "sounds", rate=11_025, channels=channels, length=64)
+    model = trained(tmp_path / "run", steps=2, data=str(place), net="unet:width=8", holdout=0.3)
+    path = write(model, tmp_path / "report.html", sampling=FEW, count=8).path
+    page, subject = Reader(path.read_text()), Subject(model, FEW, 8)
+    x, train = subject.drawn.x, subject.train.x
+    assert subject.drawn.labels is not None
+    raw, known = (model.facts.scaling.undo(each).clamp(-1, 1).numpy() for each in (x, train))
+    played = heard(page)
+    assert [words for words, *_ in played][:3] == [
+        "sample 1 of class kind-0", "nearest to sample 1 of class kind-0", "sample 2 of class kind-0"
+    ]  # fmt: skip
+    assert len(played) == 2 * 2 * 3 and {rate for _, rate, _ in played} == {11_025}
+    for kind in range(2):
+        rows = (subject.drawn.labels == kind).nonzero().flatten().tolist()
+        for n, row in enumerate(rows[:3]):
+            nearest = int((train - x[row]).flatten(1).norm(dim=1).argmin())
+            mine, other = (values for *_, values in played[6 * kind + 2 * n :][:2])
+            assert np.abs(mine - raw[row]).max() <= 2**-15
+            assert np.abs(other - known[nearest]).max() < 1e-6  # as it was read
+    assert stands_alone(path.read_text())
+    assert "on 21 sounds of" in page.text and "each beside its nearest: 0.0058 s at 11,025 Hz" in page.text
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize(
+    ("rate", "channels", "length", "groups"),
+    [(8_000, 1, 4_096, 5), (22_050, 1, 70_000, 10), (48_000, 2, 48_000, 20), (44_100, 2, 3_000_000, 1), (9, 1, 7, 1)],
+)
+def test_sounds_fit_into_a_megabyte_and_are_no_shorter_than_that_asks_for(
+    rate: int, channels: int, length: int, groups: int, sides: int
+) -> None:
+    facts = Facts("a", "arrays", (channels, length), (), (), (), Scaling.of_range(-1, 1), rate=rate)
+    hearing = Hearing(Subject(SimpleNamespace(facts=facts), FEW), groups, sides)  # type: ignore[arg-type]
+    x = torch.zeros(1, channels, length).expand(9, -1, -1)
+    text = "".join(hearing.players(number, "", *[x] * sides) for number in range(groups))
+    played = heard(Reader(text))
+    assert len(text) < 2**20 and sides <= len(played) <= sides * max(6, 2 * groups)
+    assert {values.shape for *_, values in played} == {(channels, hearing.length)}
+    assert hearing.length == length or hearing.length >= rate or len(text) > 0.9e6
+    assert ("the first" in hearing.words) == (hearing.length < length)
+    assert ("nearest" in hearing.words) == ("nearest" in text) == (sides == 2)
 
 
 def test_every_picture_has_words_and_can_be_decoded(

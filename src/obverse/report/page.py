@@ -1,4 +1,4 @@
-"""One page that needs nothing but itself: no script runs, nothing is fetched, pictures are inside."""
+"""One page that needs nothing but itself: no script runs, nothing is fetched, pictures and sounds are inside."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ figure img { display: block; max-width: 100%; height: auto; }
 figure svg { display: block; width: 100%; max-width: 38rem; height: auto; }
 .cards { display: grid; gap: .25rem 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 .wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+.pair { display: grid; gap: 0 .5rem; grid-template-columns: 1fr 1fr; } .pair figure { margin: .25rem 0; }
+audio { display: block; width: 100%; height: 2.25rem; }
 .marks { display: grid; gap: .75rem; margin: 1rem 0 0; padding: 0; list-style: none;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 12rem), 1fr)); }
 .marks li { border: 1px solid var(--rule); border-radius: .5rem; padding: .75rem; }
@@ -89,6 +91,18 @@ def picture(png: bytes, alt: str, caption: str = "", *, plot: bool = False) -> s
     data = base64.b64encode(png).decode()
     kind = ' class="plot"' if plot else ""
     return f'<figure><img{kind} src="data:image/png;base64,{data}" alt="{escape(alt)}">{_caption(caption)}</figure>'
+
+
+def player(wav: bytes, alt: str, caption: str = "") -> str:
+    """A sound inside the page, to be played, with its words for those who do not hear it.
+
+    Example:
+        >>> player(b"...", alt="a drum")
+        '<figure><audio controls src="data:audio/wav;base64,Li4u" aria-label="a drum"></audio></figure>'
+    """
+    data = base64.b64encode(wav).decode()
+    sound = f'<audio controls src="data:audio/wav;base64,{data}" aria-label="{escape(alt)}"></audio>'
+    return f"<figure>{sound}{_caption(caption)}</figure>"
 
 
 def drawing(svg: str, alt: str, caption: str = "") -> str:

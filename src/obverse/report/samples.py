@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from obverse.metrics import nearest
 from obverse.recipes import Evaluation
 from obverse.recipes.evaluation import neighbours_by
 from obverse.report.page import Section, cards, prose, table
+from obverse.report.sounds import Hearing
 from obverse.report.subject import Subject
 from obverse.sampler import Step
 
@@ -47,7 +50,12 @@ def samples(subject: Subject) -> Section:
     if drawn.evaluation is not None:
         numbers["novelty"] = drawn.evaluation.novelty
         words += _new(drawn.evaluation)
-    figures = [_beside(subject, name, drawn.x[rows], train) for name, rows in groups]
+    hearing = Hearing(subject, len(groups), 1 if train is None else 2)
+    words += hearing.words
+    figures = [
+        _beside(subject, name, drawn.x[rows], train, partial(hearing.players, number))
+        for number, (name, rows) in enumerate(groups)
+    ]
     body = prose(words) + (cards(figures) if drawn.labels is not None else figures[0])
     if subject.trained.facts.columns:
         body += _cells(subject, torch.cat([rows[: 1 if len(groups) > 1 else _SHOWN] for _, rows in groups])[:_SHOWN])
@@ -133,15 +141,18 @@ def _groups(subject: Subject) -> list[tuple[str, Tensor]]:
     return [(name, row[: _POINTS if plot else _SHOWN]) for name, row in zip(classes, rows, strict=False) if len(row)]
 
 
-def _beside(subject: Subject, name: str, x: Tensor, train: Tensor | None) -> str:
-    """Samples of one class, and below them their nearest neighbours."""
+def _beside(subject: Subject, name: str, x: Tensor, train: Tensor | None, players: Callable[..., str]) -> str:
+    """Samples of one class, below them their nearest neighbours, and players of some of both if they are sounds."""
     of = f" of class {name}" if name else ""
     card, alone = (2, _SHOWN) if x.ndim == 3 else (_SHOWN, 2 * _SHOWN)  # curves and clouds are drawn larger than images
     columns = card if name else alone
     upper = subject.show(x, f"{len(x)} samples{of}", f"{'Class ' + name if name else 'Samples'}", columns=columns)
     if train is None:
-        return f"<div>{upper}</div>"
+        return f"<div>{upper}{players(of, x)}</div>"
     found = nearest(*map(neighbours_by(subject.trained.recipe, subject.trained.facts), (x, train)))
-    words = f"nearest in the training data, median distance {float(found.distance.median()):.3g}"
-    lower = subject.show(train[found.index], f"training samples nearest to the samples{of}", words, columns=columns)
-    return f"<div>{upper}{lower}</div>"
+    words, near = (
+        f"nearest in the training data, median distance {float(found.distance.median()):.3g}",
+        train[found.index],
+    )
+    lower = subject.show(near, f"training samples nearest to the samples{of}", words, columns=columns)
+    return f"<div>{upper}{lower}{players(of, x, near)}</div>"

@@ -27,12 +27,12 @@ def sentence(subject: Subject) -> str:
     """What was trained on what, in one sentence."""
     trained = subject.trained
     facts, training, net = trained.facts, trained.recipe.training, trained.model.net
-    size = " x ".join(map(str, facts.shape))
+    kind, size = "sounds" if facts.rate else facts.kind, " x ".join(map(str, facts.shape))
     try:
-        what, looked = f"{subject.sizes[0]:,} {facts.kind} of {size}", len(subject.train.x)
+        what, looked = f"{subject.sizes[0]:,} {kind} of {size}", len(subject.train.x)
         few = f" Here {looked:,} of them, evenly spread, stand for all." if looked < subject.sizes[0] else ""
     except ObverseError:
-        what, few = f"{facts.kind} of {size}", ""
+        what, few = f"{kind} of {size}", ""
     parameters = sum(p.numel() for p in net.parameters())
     classes = f" in {len(facts.classes)} classes" if facts.classes else ""
     try:

@@ -197,6 +197,18 @@ def test_sounds_fit_into_a_megabyte_and_are_no_shorter_than_that_asks_for(
     assert ("nearest" in hearing.words) == ("nearest" in text) == (sides == 2)
 
 
+def test_a_sampler_has_the_ratio_of_the_headline_where_it_draws_the_same(
+    digits: Looked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("obverse.report.scores.SAMPLERS", (("thrifty", FEW.steps),))
+    place = sounds(tmp_path / "sounds", rate=8_000, channels=1, length=64)
+    model = trained(tmp_path / "run", steps=2, data=str(place), net="unet:width=8", holdout=0.3)
+    numbers = write(model, tmp_path / "report.html", sampling=FEW, count=8).numbers
+    headline = next(one for one in numbers["distances"]["measured"] if one["name"] == "spectra-FD")
+    assert numbers["samplers"]["rows"][0]["frechet_ratio"] == pytest.approx(headline["ratio"], rel=1e-6)
+    assert "smaller than" not in digits[2].text  # 40 samples there and here
+
+
 def test_every_picture_has_words_and_can_be_decoded(
     digits: Looked,
 ) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.metrics import Features, Measured, against, fashion, nearest_neighbour_accuracy
 from obverse.recipes import Sampling
-from obverse.recipes.evaluation import neighbours_by
+from obverse.recipes.evaluation import features_for, neighbours_by
 from obverse.report.page import Section, digits, prose, table
 from obverse.report.subject import Subject
 
@@ -109,7 +109,9 @@ def samplers(subject: Subject) -> Section:
         if one["refused"]:
             body += prose(f"{one['solver']}, {one['steps']} steps: {one['refused']}")
     words = "Calls are for one sample, guidance's second one counted. The Fréchet ratio is distance to held-out data "
-    words += "over real against real at this n, which is smaller than above: compare it down the column only."
+    words += "over real against real, on what distances above are measured on."
+    if count < len(subject.drawn.x):
+        words += " This n is smaller than above: compare it down the column only."
     return Section("samplers", "Samplers", body + prose(words, quiet=True), {"count": count, "rows": tried})
 
 
@@ -124,13 +126,15 @@ def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None
         return {**found, "refused": str(error)}
     found["seconds"] = time.perf_counter() - begun
     found["calls"] = run.ledger.calls
+    recipe, facts = subject.trained.recipe, subject.trained.facts
+    x = facts.settled(run.x)
     try:
-        train, held, by = subject.train, subject.held, neighbours_by(subject.trained.recipe, subject.trained.facts)
-        made, known, new = map(by, (subject.trained.facts.settled(run.x), train.x, held.x))
-        found["frechet_ratio"] = against(made, new, known, metrics=["frechet"], bootstrap=2)[0].ratio
+        train, held, on = subject.train, subject.held, features_for(recipe, facts)
+        found["frechet_ratio"] = against(x, held.x, train.x, metrics=["frechet"], features=on, bootstrap=2)[0].ratio
     except ObverseError:
         return found
     if labels is not None and train.label is not None and held.label is not None:
+        made, known, new = map(neighbours_by(recipe, facts), (x, train.x, held.x))
         real = torch.cat([known, new]), torch.cat([train.label, held.label])
         found["accuracy"] = nearest_neighbour_accuracy(made, labels, *real)
     return found

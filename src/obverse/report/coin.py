@@ -13,7 +13,7 @@ from obverse.model import Model
 from obverse.recipes import build
 from obverse.report.page import Section, cards, prose, table
 from obverse.report.subject import Subject
-from obverse.sampler import LogSNR, sample
+from obverse.sampler import LogSNR, Step, sample
 
 STEPS, REACH = 20, 8.0  # one grid for all: log-SNR from -8 to 8, as far as the home schedule goes, then the end
 _COUNT, _POINTS = 20, 200  # samples; vectors
@@ -35,6 +35,11 @@ ODE = (
     Side("diffusion: EDM's Euler", "edm", "euler:face=noise"),
 )
 SDE = tuple(Side("SDE, eta = 1", side.schedule, "sde") for side in ODE)
+
+
+def work(subject: Subject) -> int:
+    """Steps of all sides, times the samples of each: what `Subject.watch` will be told."""
+    return 2 * len(ODE + SDE) * STEPS * _count(subject)
 
 
 def coin(subject: Subject) -> Section:
@@ -77,10 +82,15 @@ def coin(subject: Subject) -> Section:
 
 def _path(subject: Subject, model: Model, side: Side, dtype: torch.dtype) -> list[Tensor]:
     """x_t / alpha after every step."""
-    facts = subject.trained.facts
-    count = _POINTS if len(facts.shape) == 1 else _COUNT
+    facts, count = subject.trained.facts, _count(subject)
     low, high = model.schedule.range
     states: list[Tensor] = []
+    watch = subject.watching(count * STEPS)
+
+    def look(step: Step) -> None:
+        states.append(step.x_t / against(step.level.alpha, step.x_t))
+        watch(step)
+
     sample(
         model.on(side.schedule),
         (count, *facts.shape),
@@ -89,9 +99,13 @@ def _path(subject: Subject, model: Model, side: Side, dtype: torch.dtype) -> lis
         cond=build.labels_for(subject.trained.recipe, facts, count),
         seed=subject.sampling.seed,
         dtype=dtype,
-        watch=lambda step: states.append(step.x_t / against(step.level.alpha, step.x_t)),
+        watch=look,
     )
     return states
+
+
+def _count(subject: Subject) -> int:
+    return _POINTS if len(subject.trained.facts.shape) == 1 else _COUNT
 
 
 def _apart(path: list[Tensor], other: list[Tensor]) -> float:

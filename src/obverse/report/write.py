@@ -13,6 +13,7 @@ import torch
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import Sampling, Trained
 from obverse.report.coin import coin
+from obverse.report.coin import work as work_of_coin
 from obverse.report.errors import loss, noise_error
 from obverse.report.page import Mark, Section, marks, page, prose
 from obverse.report.samples import samples, trajectory
@@ -87,7 +88,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     told = _Told(progress)
     subject, made = Subject(trained, sampling or USUAL, count, seconds or {}, told.work), list[Section]()
-    told.all = work(subject)
+    told.all = work(subject) + work_of_coin(subject)
     with torch.no_grad():
         for name, title, make in _SECTIONS:
             told.section(title)

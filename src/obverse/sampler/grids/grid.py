@@ -106,12 +106,12 @@ def at_logsnr(schedule: Schedule, logsnr: Tensor, asked: str) -> Level:
             f"{asked} asks for log-SNR {wrong:.6g} (nsr {noise_of(wrong):.6g}), beyond {schedule.label}, which has "
             f"{source:.6g} to {data:.6g} (nsr {noise_of(source):.6g} to {noise_of(data):.6g}); choose levels within."
         )
-    return schedule.at_logsnr(logsnr.clamp(source, data))
+    return schedule.nearest(logsnr)
 
 
 def at_nsr(schedule: Schedule, nsr: Tensor) -> Level:
     """The levels with given noise-to-signal ratios, those at the schedule's ends (to rounding) exactly there."""
-    return schedule.at_logsnr((-2 * nsr.log()).clamp(*schedule.range))
+    return schedule.nearest(-2 * nsr.log())
 
 
 def noise_of(logsnr: float) -> float:

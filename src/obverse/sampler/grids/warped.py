@@ -31,11 +31,10 @@ class Sigmoid(Grid, name="sigmoid"):
         require(self.spread > 0, f"sigmoid: spread > 0, got {self.spread} (2 is flow matching's).")
 
     def calls(self, schedule: Schedule) -> Level:
-        low, high = schedule.range
-        first, last = ((self.mean - exact(end)).div(self.spread).sigmoid() for end in (low, high))
+        first, last = ((self.mean - exact(end)).div(self.spread).sigmoid() for end in schedule.range)
         shares = fractions(self.steps, schedule)
         logsnr = self.mean - self.spread * (first * (1 - shares) + last * shares).logit()
-        return schedule.at_logsnr(logsnr.clamp(low, high))
+        return schedule.nearest(logsnr)
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,7 @@ class InTime(Clock, name="t"):
     """The schedule's own t: DEIS's; knows the schedule."""
 
     def at(self, u: Tensor, schedule: Schedule) -> Tensor:
-        low, high = schedule.range
-        return exact(schedule.at_logsnr((-2 * u).clamp(low, high)).t)
+        return exact(schedule.nearest(-2 * u).t)
 
     @property
     def invariant(self) -> bool:

@@ -31,7 +31,7 @@ class Circle:
         """The levels at angles; bits of one do not depend on the others."""
         count, phi = len(phi), padded(phi)
         logsnr = torch.where(phi >= math.pi / 2, -math.inf, -2 * (self.sigma_data * phi.tan()).log())
-        return self.schedule.at_logsnr(logsnr.clamp(*self.schedule.range))[:count]
+        return self.schedule.nearest(logsnr)[:count]
 
     def phi(self, level: Level) -> Tensor:
         """The angle of a level."""

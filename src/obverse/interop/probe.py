@@ -20,6 +20,7 @@ from torch import Tensor
 
 from obverse.ground import noise
 from obverse.ground.errors import ObverseError
+from obverse.ground.shapes import bad_rows
 from obverse.interop.precision import in_double
 from obverse.interop.refusals import NotLinear
 
@@ -92,8 +93,7 @@ def probe(scheduler: Any, steps: int, step: Mapping[str, Any], grid: Mapping[str
     unit = dict(zip(keys, torch.eye(len(keys), dtype=torch.float64), strict=True))
     rows, times, ran = _loop(scheduler, steps, step, grid, _Numbers(unit.__getitem__, ends))
     table, values = torch.stack(rows), torch.stack([_random(key) for key in keys])
-    bad = (~table.isfinite().all(1)).nonzero().flatten().tolist()
-    if bad:
+    if bad := bad_rows(table):
         place = f"call {bad[0] + 1}" if bad[0] < len(times) else "the end"
         raise NotLinear(f"its numbers are not finite from {place} on")
     off = (table @ values - torch.stack(said)).abs().max() / torch.stack(said).abs().max().clamp(min=1.0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from obverse.ground.errors import NonFinite, SingularConversion, require
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, rows
+from obverse.ground.shapes import against, bad_rows, rows
 from obverse.likelihood.divergence import traces
 from obverse.likelihood.walk import Slopes
 from obverse.model import SUSPECTS, Cond, Model
@@ -105,8 +105,7 @@ class Way:
 
         mine = probes if probes.shape[1] == 1 else probes[:, who.to(z.device)]
         slope, products = traces(v, z, mine)
-        bad = (~slope.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
-        if bad:
+        if bad := bad_rows(slope):
             where = f"{level[bad[0]]}, first for point {int(who[bad[0]])}"
             raise NonFinite(f"The model's output is not finite at {where}. {SUSPECTS}")
         return slope.flatten(1), products

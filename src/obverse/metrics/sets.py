@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite
+from obverse.ground.shapes import bad_rows
 
 ENTRIES = 2**24  # distances held at once: 128 MiB of float64
 
@@ -37,11 +38,8 @@ def pair(
             "for one sample (resize or reshape one of them)."
         )
     for name, values in zip(names, (x, y), strict=True):
-        bad = ~values.isfinite().reshape(len(values), -1).all(1)
-        if bad.any():
-            raise NonFinite(
-                f"{name} holds a NaN or an infinity, first in row {int(bad.nonzero()[0])} of {len(values)}."
-            )
+        if bad := bad_rows(values):
+            raise NonFinite(f"{name} holds a NaN or an infinity, first in row {bad[0]} of {len(values)}.")
     a = x.detach().to(y.device, torch.float64).reshape(len(x), -1)
     b = y.detach().double().reshape(len(y), -1)
     return (a - b.mean(0), b - b.mean(0)) if centred else (a, b)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.noise import permutation
+from obverse.ground.shapes import bad_rows
 from obverse.metrics.compare import Measured
 from obverse.metrics.halves import SPLITS, interval, splits
 from obverse.metrics.transport import w2
@@ -176,9 +177,8 @@ def _checked(t: Tensor, states: Tensor, least: int = 2) -> tuple[Tensor, Tensor]
             f"{tuple(t.shape)} and {tuple(states.shape)}."
         )
     require(bool(t.isfinite().all()), "The times of a trajectory are finite, but t holds a NaN or an infinity.")
-    bad = ~states.isfinite().reshape(len(t), -1).all(1)
-    if bad.any():
-        raise NonFinite(f"states holds a NaN or an infinity, first at step {int(bad.nonzero()[0])} of {len(t)}.")
+    if bad := bad_rows(states):
+        raise NonFinite(f"states holds a NaN or an infinity, first at step {bad[0]} of {len(t)}.")
     time = t.detach().to("cpu", torch.float64)
     gaps = time.diff()
     if not ((gaps > 0).all() or (gaps < 0).all()):

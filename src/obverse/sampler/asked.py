@@ -11,7 +11,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.noise import ids_of
-from obverse.ground.shapes import check_rows
+from obverse.ground.shapes import bad_rows, check_rows
 from obverse.model import SUSPECTS, Cond, Model, check_model
 from obverse.sampler.run import Step
 from obverse.sampler.sizes import Member
@@ -62,8 +62,7 @@ def diagnose(run: Iterator[Step]) -> None:
         if step.estimate is not None:
             seen.insert(0, ("the network's output", step.estimate.output, step.estimate.level))
         for name, value, level in seen:
-            bad = (~value.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
-            if bad:
+            if bad := bad_rows(value):
                 raise NonFinite(
                     f"Step {step.number} of {step.total}: {name} is not finite at {level}, first in row {bad[0]} "
                     f"({len(bad)} of {len(value)} rows). {SUSPECTS}"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from obverse.ground.errors import NonFinite
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, rows
+from obverse.ground.shapes import against, bad_rows, rows
 from obverse.model import SUSPECTS, Cond, Model
 from obverse.path import Edm, Level, Schedule, coefficients
 from obverse.sampler.tolerance.control import padded
@@ -92,8 +92,7 @@ class Field:
         return torch.cat(parts)[:count]
 
     def _finite(self, output: Tensor, level: Level, who: Tensor) -> None:
-        bad = (~output.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
-        if bad:
+        if bad := bad_rows(output):
             raise NonFinite(
                 f"Round {self.rounds} of calls: the network's output is not finite at {level[bad[0]]}, first "
                 f"in sample {self.names[int(who[bad[0]])]} ({len(bad)} of {len(output)} rows). {SUSPECTS}"

@@ -30,6 +30,11 @@ def against(values: Tensor | float, like: Tensor) -> Tensor:
             f"Levels are one for all samples or one for each: expected () or ({like.shape[0]},) for data of shape "
             f"{tuple(like.shape)}, got {tuple(values.shape)}."
         )
+    return per_row(values, like)
+
+
+def per_row(values: Tensor, like: Tensor) -> Tensor:
+    """One value for each sample, whatever its dtype, shaped to stand beside data; (batch,) -> (batch 1 ... 1)."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 

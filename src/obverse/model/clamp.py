@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from obverse.ground.errors import require
+from obverse.ground.shapes import per_row
 from obverse.model.model import Around, Call, Cond, Model
 from obverse.path import Data, Level, Prediction, change
 
@@ -78,5 +79,5 @@ class Dynamic(Thresholded):
     def threshold(self, data: Tensor) -> Tensor:
         sizes = data.abs().flatten(1)
         place = min(sizes.shape[1], max(1, round(self.quantile * sizes.shape[1])))  # torch.quantile stops at 16M
-        limit = sizes.kthvalue(place, dim=1).values.clamp(min=self.bound).reshape(-1, *(1,) * (data.ndim - 1))
+        limit = per_row(sizes.kthvalue(place, dim=1).values.clamp(min=self.bound), data)
         return data.clamp(-limit, limit) * (self.bound / limit)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
+from obverse.ground.shapes import per_row
 from obverse.model.inputs import Precondition, TimeInput
 from obverse.model.model import Around, Call, Cond
 from obverse.model.network import Network
@@ -92,8 +93,7 @@ class SelfConditioned(Around):
         call = self.model.at(level, x_t)
         with torch.no_grad():
             seen = self._data(call(x_t, cond), x_t, level)
-        rows = shown.reshape(-1, *(1,) * (x_t.ndim - 1))
-        return call(x_t, self._told(torch.where(rows, seen, 0.0), cond))
+        return call(x_t, self._told(torch.where(per_row(shown, seen), seen, 0.0), cond))
 
     def _data(self, out: Tensor, x_t: Tensor, level: Level) -> Tensor:
         return change(out, x_t, level, self.model.face, Data())

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground import noise
+from obverse.ground.shapes import per_row
 
 Span = tuple[float, float] | None  # of a draw: between which angles it is the path; None: a draw of its own
 Names = Tensor | Sequence[int] | None  # of samples, default the first ones
@@ -139,8 +140,7 @@ def _own(count: int, scales: Tensor | None, like: Tensor, seed: int, samples: Se
 def _scaled(rows: Tensor, scales: Tensor | None, first: int) -> Tensor:
     if scales is None:
         return rows
-    mine = scales[first : first + len(rows)].to(rows.device)
-    return rows.mul_(mine.reshape(-1, *(1,) * (rows.ndim - 1)))
+    return rows.mul_(per_row(scales[first : first + len(rows)].to(rows.device), rows))
 
 
 def _product(weights: Tensor, draws: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from obverse.ground.shapes import against
+from obverse.ground.shapes import against, per_row
 from obverse.sampler.tolerance.control import Controller, size, wide
 from obverse.sampler.tolerance.dense import Course
 from obverse.sampler.tolerance.field import Circle, Field
@@ -54,8 +54,7 @@ class Crowd:
         """New values where the mask is true."""
         for name, values in new.items():
             old = getattr(self, name)
-            where = mask.to(old.device).reshape(-1, *(1,) * (old.ndim - 1))
-            setattr(self, name, torch.where(where, values, old))
+            setattr(self, name, torch.where(per_row(mask.to(old.device), old), values, old))
 
     @property
     def start(self) -> Start:

@@ -112,6 +112,11 @@ def test_times_lie_between_data_and_source(t: float) -> None:
         Linear().at(torch.tensor(t, dtype=torch.float64))
 
 
+def test_a_level_in_place_of_a_time_stays_what_it_is() -> None:
+    level = EDM().at_logsnr(3.0)
+    assert EDM().at(level) is level
+
+
 @pytest.mark.parametrize("logsnr", [-10.5, math.nan])
 def test_a_log_snr_beyond_the_range_is_refused_by_name_and_range(logsnr: float) -> None:
     with pytest.raises(InvalidArgument, match=r"log-SNR of vp lies in \[-10\.05, inf\], got"):

@@ -49,7 +49,7 @@ class Way:
             except SingularConversion:
                 first = circle.level(torch.tensor(max(NEAR, circle.least), dtype=torch.float64))
         else:
-            first = level if isinstance(level, Level) else schedule.at(level)
+            first = schedule.at(level)
             many = exact(first.t).numel()
             require(many == 1, f"level is one for all points, got {many} (one run for each level).")
         last = schedule.at(beginning(model))

@@ -58,7 +58,7 @@ class Model(ABC):
                   level: a Level, or t in [0, 1]; one for all samples or one for each.
                   cond: what the model is conditioned on, passed on as it is.
         """
-        level = level if isinstance(level, Level) else self.schedule.at(level)
+        level = self.schedule.at(level)
         return Estimate(x_t, level, self.at(level, x_t)(x_t, moved(cond, x_t.device)), self.face)
 
     @property

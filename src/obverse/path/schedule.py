@@ -65,12 +65,14 @@ class Schedule(Family, family="schedule"):
         t = self.time_of(2 * (cosine.log() - sine.log()))
         return (self.alpha(t) ** 2 + self.sigma(t) ** 2).sqrt()
 
-    def at(self, t: Tensor | float) -> Level:
+    def at(self, t: Level | Tensor | float) -> Level:
         """The level at time t.
 
-        Args:     t: in [0, 1]; any shape.
+        Args:     t: in [0, 1], any shape; or a Level, which stays what it is.
         Raises:   InvalidArgument outside [0, 1].
         """
+        if isinstance(t, Level):
+            return t
         t = exact(t)
         if not bool(((t >= 0) & (t <= 1)).all()):
             raise InvalidArgument(f"t lies in [0, 1] (0 = data, 1 = source), got {t.min():.6g} ... {t.max():.6g}.")

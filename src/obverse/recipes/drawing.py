@@ -70,7 +70,7 @@ class Drawing:
         Args:     begin: the level or time of the first state.
                   watch: called with every round.
         """
-        level = begin if isinstance(begin, Level) else self.model.schedule.at(begin)
+        level = self.model.schedule.at(begin)
         run = method.run(
             self.model,
             self._start(level),

@@ -15,7 +15,7 @@ from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows, moved
 from obverse.model import Cond, Model
 from obverse.model.microbatched import check_size
-from obverse.path import Level, Schedule
+from obverse.path import Level
 from obverse.sampler.asked import check
 from obverse.sampler.tolerance.dense import Course
 from obverse.sampler.tolerance.field import Circle, Field
@@ -74,8 +74,8 @@ class Adaptive(Family, family="adaptive", name="adaptive"):
         if microbatch is not None:
             check_size(microbatch)
         check_rows(cond, len(start))
-        circle = Circle(model.schedule, self.sigma_data)
-        first, last = (_level(model.schedule, level) for level in (start_level, stop_level))
+        schedule, circle = model.schedule, Circle(model.schedule, self.sigma_data)
+        first, last = schedule.at(start_level), schedule.end if stop_level is None else schedule.at(stop_level)
         here, there = float(circle.phi(first)), float(circle.phi(last))
         require(here != there, f"A run goes from one level to another, got {first} for both.")
         require(
@@ -143,7 +143,7 @@ def adaptive(
     method = Adaptive(rtol, atol, max_calls, eta, Pair.of(pair))
     require(dtype in (torch.float32, torch.float64), f"dtype is float32 or float64, got {dtype}.")
     if start is None:
-        first = _level(model.schedule, start_level)
+        first = model.schedule.at(start_level)
         start = noise.normal(
             shape, seed=seed, purpose="start", samples=samples, dtype=torch.float64, device=model.device
         ) * float(exact(first.sigma))
@@ -151,13 +151,6 @@ def adaptive(
         model, start.to(dtype), cond=cond, seed=seed, samples=samples, microbatch=microbatch,
         start_level=start_level, stop_level=stop_level, dense=dense, watch=watch,
     )  # fmt: skip
-
-
-def _level(schedule: Schedule, level: Level | float | None) -> Level:
-    """One moment; None: the clean end."""
-    if level is None:
-        return schedule.end
-    return level if isinstance(level, Level) else schedule.at(level)
 
 
 def _arrivals(walk: Walk, crowd: Crowd, watch: Callable[[Round], object] | None) -> list[Arrival]:

@@ -36,7 +36,7 @@ class Course:
         Args:     level: a Level, or t in [0, 1]; one for all samples or one for each.
         Raises:   InvalidArgument for a level that a sample has not passed.
         """
-        level = level if isinstance(level, Level) else self.circle.schedule.at(level)
+        level = self.circle.schedule.at(level)
         phi, rho = (f(level).expand(self.count) for f in (self.circle.phi, self.circle.rho))
         missing = torch.ones(self.count, dtype=torch.bool)
         z: Tensor | None = None

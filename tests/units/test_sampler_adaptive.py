@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from obverse.ground.errors import InvalidArgument, NonFinite, SingularConversion
 from obverse.model import Empirical, Network
 from obverse.path import EDM, VE, VP, Linear, Schedule
-from obverse.sampler import Adaptive, AdaptiveRun, BogackiShampine, adaptive
+from obverse.sampler import Adaptive, AdaptiveRun, BogackiShampine, adaptive, sample
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6])
@@ -252,3 +252,9 @@ def test_a_spec_says_it_all() -> None:
     start = noise_at(Linear(), 4)
     run = replace(method, eta=0.0).run(TWO, start)
     assert torch.equal(run.x, adaptive(TWO, (4, 2), start=start, rtol=1e-2, pair="bs32", **FLOAT64).x)
+
+
+@pytest.mark.parametrize("path", [VP(), EDM()], ids=lambda s: s.spec)
+def test_a_seed_has_one_start_however_it_is_asked_for(path: Schedule) -> None:
+    run = adaptive(gaussian(path), (8, 2), seed=5)
+    assert torch.equal(sample(gaussian(path), (8, 2), solver="adaptive", seed=5), run.x)

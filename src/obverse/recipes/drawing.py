@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from obverse.ground import noise
-from obverse.ground.numerics import exact
 from obverse.model import Cond, Model
 from obverse.path import Level
 from obverse.sampler import Adaptive, AdaptiveRun, Ledger, Round, Sampled, Step, Tableau, parallel, sampled
+from obverse.sampler.start import fresh
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,4 @@ class Drawing:
         return replace(run, x=run.x.cpu())
 
     def _start(self, level: Level) -> Tensor:
-        place = self.model.device
-        eps = noise.normal(self.shape, seed=self.seed, purpose="start", samples=self.samples, device=place)
-        return eps * float(exact(level.sigma))
+        return fresh(level, self.shape, seed=self.seed, samples=self.samples, device=self.model.device)

@@ -11,9 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument
-from obverse.ground.numerics import exact
 from obverse.model import Cond, Microbatched, Model
 from obverse.path import Level, Schedule
 from obverse.sampler.asked import alone, check, diagnose, with_eta
@@ -21,6 +19,7 @@ from obverse.sampler.grids import Grid
 from obverse.sampler.run import Sampler, Step
 from obverse.sampler.sizes import told
 from obverse.sampler.solvers.solver import Solver
+from obverse.sampler.start import fresh
 from obverse.sampler.tableau import Tableau
 from obverse.sampler.tolerance.adaptive import Adaptive
 from obverse.sampler.tolerance.outcome import AdaptiveRun
@@ -165,8 +164,7 @@ def sampled(
         if start is not None:
             return start.to(device, inner)
         place = model.device if device is None else device
-        eps = noise.normal(shape, seed=seed, purpose="start", samples=samples, dtype=inner, device=place)
-        return eps * float(exact(level.sigma))
+        return fresh(level, shape, seed=seed, samples=samples, dtype=inner, device=place)
 
     if isinstance(method, Adaptive):
         alone(ADAPTIVE, {"steps": steps, "grid": _said(grid), "watch": watch, "record": record or None})

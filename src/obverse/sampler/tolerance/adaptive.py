@@ -11,12 +11,12 @@ from torch import Tensor
 from obverse.ground import noise
 from obverse.ground.errors import require
 from obverse.ground.families import Family
-from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, check_rows, moved
 from obverse.model import Cond, Model
 from obverse.model.microbatched import check_size
 from obverse.path import Level
 from obverse.sampler.asked import check
+from obverse.sampler.start import fresh
 from obverse.sampler.tolerance.dense import Course
 from obverse.sampler.tolerance.field import Circle, Field
 from obverse.sampler.tolerance.outcome import AdaptiveRun, Round
@@ -144,9 +144,7 @@ def adaptive(
     require(dtype in (torch.float32, torch.float64), f"dtype is float32 or float64, got {dtype}.")
     if start is None:
         first = model.schedule.at(start_level)
-        start = noise.normal(
-            shape, seed=seed, purpose="start", samples=samples, dtype=torch.float64, device=model.device
-        ) * float(exact(first.sigma))
+        start = fresh(first, shape, seed=seed, samples=samples, dtype=dtype, device=model.device)
     return method.run(
         model, start.to(dtype), cond=cond, seed=seed, samples=samples, microbatch=microbatch,
         start_level=start_level, stop_level=stop_level, dense=dense, watch=watch,

@@ -47,7 +47,7 @@ class Way:
             try:
                 coefficients(model.face, Edm(1.0), first)
             except SingularConversion:
-                first = circle.level(torch.tensor(max(NEAR, circle.least), dtype=torch.float64))
+                first = circle.level(exact([max(NEAR, circle.least)]))[0]
         else:
             first = schedule.at(level)
             many = exact(first.t).numel()

@@ -14,7 +14,6 @@ from obverse.likelihood.divergence import traces
 from obverse.likelihood.walk import Slopes
 from obverse.model import SUSPECTS, Cond, Model
 from obverse.path import Edm, Level, coefficients
-from obverse.sampler.tolerance.control import padded
 from obverse.sampler.tolerance.field import Circle
 from obverse.sampler.truth import beginning
 
@@ -94,14 +93,12 @@ class Way:
     def slopes(self, flat: Tensor, phi: Tensor, who: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
         """v, flat, and the products of its Jacobian with the probes; (batch, d) and (batch, probes)."""
         z = flat.reshape(-1, *probes.shape[2:])
-        wide = self.circle.level(padded(phi))
-        level, rho = wide[: len(phi)], self.circle.rho(wide)
-        cut = [exact(c).expand(len(wide)) for c in coefficients(self.model.face, Edm(1.0), wide)]
+        level, rho, on_output, on_state = self.circle.read(self.model.face, phi)
 
         def v(z: Tensor, here: Tensor) -> Tensor:
             x_t = against(rho[here], z) * z
             out = self.model.at(level[here], x_t)(x_t, rows(self.cond, who[here].to(z.device)))
-            return -(against(cut[0][here], z) * out + against(cut[1][here], z) * x_t)
+            return -(against(on_output[here], z) * out + against(on_state[here], z) * x_t)
 
         mine = probes if probes.shape[1] == 1 else probes[:, who.to(z.device)]
         slope, products = traces(v, z, mine)

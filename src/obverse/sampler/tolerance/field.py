@@ -12,7 +12,7 @@ from obverse.ground.errors import NonFinite
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import against, bad_rows, rows
 from obverse.model import SUSPECTS, Cond, Model
-from obverse.path import Edm, Level, Schedule, coefficients
+from obverse.path import Edm, Level, Prediction, Schedule, coefficients
 from obverse.sampler.tolerance.control import padded
 
 
@@ -41,6 +41,16 @@ class Circle:
         """Scale of the state on this circle."""
         return ((self.sigma_data * exact(level.alpha)) ** 2 + exact(level.sigma) ** 2).sqrt()
 
+    def read(self, face: Prediction, phi: Tensor) -> tuple[Level, Tensor, Tensor, Tensor]:
+        """How outputs in a face are read at angles, v = -(on_output out + on_state x_t); as of `level`.
+
+        Returns:  level, rho, on_output, on_state; one for each angle.
+        """
+        wide = self.level(padded(phi))
+        columns = (self.rho(wide), *coefficients(face, Edm(self.sigma_data), wide))
+        rho, on_output, on_state = (exact(column).expand(len(wide))[: len(phi)] for column in columns)
+        return wide[: len(phi)], rho, on_output, on_state
+
     @property
     def least(self) -> float:
         """The smallest angle at which the schedule has a level."""
@@ -68,14 +78,11 @@ class Field:
 
     def __call__(self, z: Tensor, phi: Tensor, who: Tensor) -> Tensor:
         """The slope of each state; `who` are the rows of the run that they belong to."""
-        wide = self.circle.level(padded(phi))
-        level = wide[: len(phi)]
-        x_t = against(self.circle.rho(wide)[: len(phi)], z) * z
+        level, rho, on_output, on_state = self.circle.read(self.model.face, phi)
+        x_t = against(rho, z) * z
         output = self._outputs(x_t, level, who)
         self._finite(output, level, who)
-        on_output, on_state = coefficients(self.model.face, Edm(self.circle.sigma_data), wide)
-        cut = [exact(c).expand(len(wide))[: len(phi)] for c in (on_output, on_state)]
-        return -(against(cut[0], z) * output + against(cut[1], z) * x_t)
+        return -(against(on_output, z) * output + against(on_state, z) * x_t)
 
     def _outputs(self, x_t: Tensor, level: Level, who: Tensor) -> Tensor:
         count = len(x_t)

@@ -1,7 +1,8 @@
 """The path x_t = alpha x + sigma eps: schedules, levels, predictions, estimates."""
 
 from obverse.path.circle import VP, Cosine, Laplace, NicholDhariwal, Sqrt, VPLinear
-from obverse.path.derived import DDPM, FromSDE, Rescaled, Shifted, Slider
+from obverse.path.ddpm import DDPM
+from obverse.path.derived import FromSDE, Rescaled, Shifted, Slider
 from obverse.path.estimate import Estimate
 from obverse.path.level import Level, clean, join
 from obverse.path.prediction import (

@@ -27,7 +27,8 @@ from obverse.path import Level
 from obverse.recipes import Trained
 from obverse.recipes.tuning import noise_for
 from obverse.sampler import Scales, Thrifty
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Solver
+from obverse.sampler.solvers.symbols import Combination, Trace
 from obverse.sampler.solvers.thrifty import Plan
 from obverse.sampler.truth import Errors, Truth, truth
 from problems import random_mixture

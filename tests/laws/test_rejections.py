@@ -13,7 +13,7 @@ from obverse.ground.families import Family
 from obverse.model.inputs import Precondition, TimeInput
 from obverse.path import Level, Linear, Prediction, Schedule, V, Velocity
 from obverse.sampler import DDIM, Euler, Grid, Solver, Strength, Uniform
-from obverse.sampler.solvers.solver import Combination, Trace
+from obverse.sampler.solvers.symbols import Combination, Trace
 
 Broken = Callable[[Family | type[Family]], dict[str, str]]
 DERIVATIVE = "alpha_dot and sigma_dot are the derivatives of alpha and sigma"

@@ -7,7 +7,7 @@ import pytest
 from obverse.ground.errors import InvalidArgument
 from obverse.path import Cosine, Level, Linear
 from obverse.sampler import DDIM, SDE, DPMpp2M, Heun, Solver, Switch, SwitchAt, Trace
-from obverse.sampler.solvers.solver import Combination
+from obverse.sampler.solvers.symbols import Combination
 
 GRID = "uniform:steps=6,start=0.95"
 TIMES = [0.95 * (1 - i / 6) for i in range(7)]

@@ -28,7 +28,7 @@ from obverse.sampler import (
     Trace,
     Uniform,
 )
-from obverse.sampler.solvers.solver import Combination
+from obverse.sampler.solvers.symbols import Combination
 
 PATHS: list[Schedule] = [Linear(), Cosine(), VP(), VE(), EDM(), DDPM(), Shifted()]
 SOLVERS = ["ddim", "euler", "heun", "dpmpp-2m", "sde", "sde:eta=0.5"]

@@ -41,10 +41,11 @@ from obverse.sampler.solvers.pseudo import PNDM
 from obverse.sampler.solvers.rungekutta import TABLES, Butcher, Heun, RungeKutta
 from obverse.sampler.solvers.sde import ERSDE, SASolver, SDEAdams, SDEDPMpp
 from obverse.sampler.solvers.singlestep import DPMSolver
-from obverse.sampler.solvers.solver import Solver, Trace
+from obverse.sampler.solvers.solver import Solver
 from obverse.sampler.solvers.stochastic import SDE, EulerMaruyama, Renoise
 from obverse.sampler.solvers.strength import Constant, FromFunction, NoiseScale, Ramp, Strength, Window
 from obverse.sampler.solvers.switch import Switch, SwitchAt
+from obverse.sampler.solvers.symbols import Trace
 from obverse.sampler.solvers.thrifty import Thrifty
 from obverse.sampler.solvers.unipc import DPMpp2M, DPMpp3M, UniPC
 from obverse.sampler.tableau import Canonical, Tableau

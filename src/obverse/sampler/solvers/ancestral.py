@@ -9,9 +9,10 @@ from typing import ClassVar
 from obverse.ground.errors import InvalidArgument, UnknownName, require
 from obverse.path import Level
 from obverse.sampler.solvers.onestep import DDIM
-from obverse.sampler.solvers.solver import Around, Combination, Solver, Trace, ratio
+from obverse.sampler.solvers.solver import Around, Solver, ratio
 from obverse.sampler.solvers.stochastic import with_noise
 from obverse.sampler.solvers.strength import downward
+from obverse.sampler.solvers.symbols import Combination, Trace
 
 VARIANCES = ("posterior", "large")
 SLACK = 1e-9  # what log and exp may lose of a level

@@ -9,8 +9,9 @@ from itertools import pairwise
 from obverse.ground.errors import InvalidArgument, require
 from obverse.path import Level
 from obverse.sampler.solvers.rungekutta import Heun
-from obverse.sampler.solvers.solver import Around, Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Around, Solver
 from obverse.sampler.solvers.strength import downward
+from obverse.sampler.solvers.symbols import Combination, Trace
 
 MOST = math.sqrt(2) - 1  # Karras et al. (2022), algorithm 2: never more new noise than is there
 Interval = tuple[float, ...]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from obverse.ground.errors import require
 from obverse.path import Level
-from obverse.sampler.solvers.solver import Around, Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Around, Solver
 from obverse.sampler.solvers.stochastic import SDE
+from obverse.sampler.solvers.symbols import Combination, Trace
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from obverse.path import Flow, Level, Noise, Prediction, V
 from obverse.sampler.solvers.clocks import Clock, InAngle, InNSR, InTime
 from obverse.sampler.solvers.interpolation import weights
 from obverse.sampler.solvers.onestep import constant_row, kept
-from obverse.sampler.solvers.solver import Combination, Guess, Solver, Trace
+from obverse.sampler.solvers.solver import Solver
+from obverse.sampler.solvers.symbols import Combination, Guess, Trace
 
 MOST = 6  # estimates worth joining: beyond that a polynomial amplifies what it should carry on
 HIGHEST = 4  # order that the extra calls of a start reach

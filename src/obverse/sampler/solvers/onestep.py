@@ -8,7 +8,8 @@ from typing import ClassVar
 from obverse.ground.numerics import divide
 from obverse.path import Flow, Level, Prediction, V, Velocity
 from obverse.path.prediction import Row
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Solver
+from obverse.sampler.solvers.symbols import Combination, Trace
 
 
 class DDIM(Solver, name="ddim"):

@@ -9,7 +9,8 @@ from obverse.ground.errors import UnknownName
 from obverse.path import Level, Noise
 from obverse.sampler.solvers.onestep import along, kept
 from obverse.sampler.solvers.rungekutta import EULER, HEUN, RK4, explicit, in_time, on_the_way
-from obverse.sampler.solvers.solver import Combination, Solver, Trace, weighted
+from obverse.sampler.solvers.solver import Solver
+from obverse.sampler.solvers.symbols import Combination, Trace, weighted
 
 ADAMS = (  # Adams-Bashforth of order 1 to 4 on even steps: the newest first
     (1.0,),

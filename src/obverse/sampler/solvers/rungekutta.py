@@ -11,7 +11,7 @@ from obverse.ground.errors import UnknownName, require
 from obverse.ground.numerics import log
 from obverse.path import Flow, Level, Prediction, Velocity
 from obverse.sampler.solvers.onestep import InClock, PerRadius, along, kept, steering
-from obverse.sampler.solvers.solver import Combination, Trace, weighted
+from obverse.sampler.solvers.symbols import Combination, Trace, weighted
 
 Place = Callable[[Trace, Prediction, Level, Level, float], Level]  # the level a share of the way from t to s
 

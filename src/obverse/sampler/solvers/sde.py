@@ -11,9 +11,10 @@ from obverse.ground.errors import require
 from obverse.path import Data, Level
 from obverse.sampler.solvers.clocks import Clock, InAngle, InLogSNR, InNSR
 from obverse.sampler.solvers.interpolation import weights
-from obverse.sampler.solvers.solver import Combination, Guess, Trace, length, weighted
+from obverse.sampler.solvers.solver import length
 from obverse.sampler.solvers.stochastic import Reverse, with_noise
 from obverse.sampler.solvers.strength import Constant, Eta, NoiseScale
+from obverse.sampler.solvers.symbols import Combination, Guess, Trace, weighted
 
 MOST = 4  # estimates worth joining
 

@@ -9,7 +9,8 @@ from obverse.ground.errors import require
 from obverse.path import Data, Flow, Level, Noise, Prediction
 from obverse.sampler.solvers.onestep import along, kept
 from obverse.sampler.solvers.rungekutta import EULER, MIDPOINT, explicit
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Solver
+from obverse.sampler.solvers.symbols import Combination, Trace
 
 THIRD = 2 / 3  # the r2 at which three stages are of order 3
 

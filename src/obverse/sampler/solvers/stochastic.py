@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from obverse.ground.errors import require
 from obverse.path import Level
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Solver
 from obverse.sampler.solvers.strength import Constant, Eta, Strength, downward
+from obverse.sampler.solvers.symbols import Combination, Trace
 
 
 @dataclass(frozen=True)

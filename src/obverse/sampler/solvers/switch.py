@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from obverse.ground.errors import require
 from obverse.path import Level
 from obverse.sampler.solvers.rungekutta import Heun
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Solver
+from obverse.sampler.solvers.symbols import Combination, Trace
 from obverse.sampler.solvers.unipc import DPMpp2M
 
 VISITED = "visited by"  # a note of the states that the first method left

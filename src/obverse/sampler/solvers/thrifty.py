@@ -9,7 +9,8 @@ from obverse.path import Flow, Level
 from obverse.sampler.sizes import checked, few, many
 from obverse.sampler.solvers.clocks import InAngle
 from obverse.sampler.solvers.multistep import Joined, advance
-from obverse.sampler.solvers.solver import Combination, Solver, Trace
+from obverse.sampler.solvers.solver import Solver
+from obverse.sampler.solvers.symbols import Combination, Trace
 
 JOINED = Joined(Flow(), InAngle())
 

@@ -12,7 +12,8 @@ from obverse.ground.errors import UnknownName, require
 from obverse.path import Data, Level
 from obverse.sampler.solvers.clocks import InLogSNR
 from obverse.sampler.solvers.multistep import Joined, advance
-from obverse.sampler.solvers.solver import Combination, Guess, Solver, Trace, length
+from obverse.sampler.solvers.solver import Solver, length
+from obverse.sampler.solvers.symbols import Combination, Guess, Trace
 
 JOINED = Joined(Data(), InLogSNR())
 

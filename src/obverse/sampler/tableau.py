@@ -8,7 +8,6 @@ exactly when their canonical forms agree.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +18,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.numerics import exact
 from obverse.path import Level, Prediction, Schedule, V, coefficients
 from obverse.sampler import brownian
 from obverse.sampler.brownian import Span
+from obverse.sampler.format import read, write
 from obverse.sampler.program import ROUNDING, Program, Register, Row, compiled
 
-FORMAT = 2  # of the JSON file
 SAME = 1e-11  # canonical entries are of order 1; a thousand steps of float64 stay well below
 
 
@@ -120,8 +118,8 @@ class Tableau:
         return {}
 
     def _changed(self, face: Prediction) -> Tableau:
-        pairs = zip(*(_list(c, self.calls) for c in coefficients(face, self.face, self.called)), strict=True)
-        change = {Register("o", j): pair for j, pair in enumerate(pairs)}
+        both = (exact(c).expand(self.calls).tolist() for c in coefficients(face, self.face, self.called))
+        change = {Register("o", j): pair for j, pair in enumerate(zip(*both, strict=True))}
 
         def changed(row: Row) -> Row:
             new: dict[Register, list[float]] = {}
@@ -181,10 +179,7 @@ class Tableau:
 
     def save(self, path: str | Path) -> None:
         """Write as JSON; numbers keep all their digits."""
-        levels = [_list(getattr(self.levels, name), len(self.rows)) for name in _LEVEL]
-        rows = [[[*key, number] for key, number in row.items()] for row in self.rows]
-        file = {"obverse-tableau": FORMAT, "face": self.face.spec, "reads": self.reads, "levels": levels, "rows": rows}
-        Path(path).write_text(json.dumps(file | {"spans": self.spans}))
+        write(path, (self.levels, self.rows, self.reads, self.face, self.spans))
 
     @staticmethod
     def load(path: str | Path) -> Tableau:
@@ -192,45 +187,9 @@ class Tableau:
 
         Raises:   InvalidArgument when the file is something else, newer or damaged.
         """
-        try:
-            file = json.loads(Path(path).read_bytes())
-        except ValueError:
-            file = None
-        version = file.get("obverse-tableau") if isinstance(file, dict) else None
-        if version != FORMAT:
-            raise InvalidArgument(f"{path} is no tableau of format {FORMAT}: found {version}.")
-        try:
-            levels = Level(*(torch.tensor(column, dtype=torch.float64) for column in file["levels"]))
-            rows = tuple({Register(kind, index): number for kind, index, number in row} for row in file["rows"])
-            spans = tuple(None if span is None else (span[0], span[1]) for span in file["spans"])
-            table = Tableau(levels, rows, tuple(file["reads"]), Prediction.of(file["face"]), spans)
-            _sound(table)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InvalidArgument(f"{path} is a damaged tableau: {type(error).__name__}: {error}.") from error
-        return table
-
-
-def _sound(table: Tableau) -> None:
-    """Refuse rows that read what is not there yet, and numbers that are none."""
-    count = len(table.rows)
-    states = all(exact(getattr(table.levels, name)).shape == (count,) for name in _LEVEL)
-    require(states and not table.rows[0], f"{count} states want a level each, and the first one no row")
-    read = len({*table.reads}) == table.calls and all(0 <= n < count for n in table.reads)
-    require(read, f"each call reads a state of its own, not {table.reads}")
-    for n, row in enumerate(table.rows):
-        known = {"e": range(n), "o": [j for j, state in enumerate(table.reads) if state < n], "xi": range(table.draws)}
-        for (kind, place), number in row.items():
-            require(place in known[kind], f"state {n} is made of {kind}{place}, which is not there yet")
-            require(math.isfinite(number), f"state {n} has {number} times {kind}{place}")
+        return Tableau(*read(path))
 
 
 def _cancel(parts: list[float]) -> bool:
     """Whether numbers sum to 0 in exact arithmetic, as far as can be told: a register less to hold."""
     return abs(sum(parts)) <= ROUNDING * sum(map(abs, parts))
-
-
-_LEVEL = ("t", "alpha", "sigma", "alpha_dot", "sigma_dot")
-
-
-def _list(values: Tensor | float, count: int) -> list[float]:
-    return exact(values).expand(count).tolist()

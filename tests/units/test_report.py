@@ -419,7 +419,7 @@ def test_a_chart_is_a_function_of_its_arguments_and_shares_no_name_with_another(
     assert first == again
     other = chart("two", lines[:1], x="x", y="y", bottom=0.5, top=2)
     assert not set(re.findall(r'id="(m[0-9a-f]{8,}|p[0-9a-f]{8,})"', first)) & set(re.findall(r'id="([mp]\w+)"', other))
-    assert "currentColor" in first and "xmlns" not in first
+    assert "currentColor" in first and "xmlns" not in first and "font-family" not in first
 
 
 def test_half_a_step_is_no_place_on_an_axis() -> None:

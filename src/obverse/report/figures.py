@@ -1,4 +1,4 @@
-"""Curves as SVG that takes its ink from the page around it."""
+"""Curves as SVG that takes its ink and its letters from the page around it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def chart(
 
 def written(file: Path, svg: str, alt: str) -> Path:
     """A `chart` as a file of its own, which stands alone and on a page alike; alt is for those who do not see it."""
-    own = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}"'
+    own = f'<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" role="img" aria-label="{escape(alt)}"'
     file.write_text(svg.replace("<svg", own, 1) + "\n")
     return file
 
@@ -92,5 +92,5 @@ def _for_page(svg: str) -> str:
     """The element alone, without what only a file of its own needs."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"| (width|height)="[\d.]+pt"', "", svg)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"| (width|height)="[\d.]+pt"| font-family: [^;"]*;?', "", svg)
     return svg.replace("xlink:href", "href").replace(_INK, "currentColor").strip()

@@ -301,6 +301,7 @@ def test_no_held_out_data_and_no_classes_are_said_to_be_absent(tmp_path: Path) -
     page = Reader(report.path.read_text())
     assert report.numbers["distances"] is None
     assert "Nothing was held out" in page.text and "knows no classes" in page.text and "gap" not in page.text
+    assert "class accuracy" not in page.text
     assert [mark.name for mark in report.marks] == ["The coin"]
     assert all(row["frechet_ratio"] is None and row["calls"] for row in report.numbers["samplers"]["rows"])
     assert "held-out data" not in report.numbers["noise-error"]

@@ -85,22 +85,18 @@ def samplers(subject: Subject) -> Section:
     for solver, steps in SAMPLERS:
         sampling = replace(subject.sampling, solver=solver, steps=steps, eta=None, tableau=None)
         tried.append({"solver": solver, "steps": steps, **_try(subject, sampling, count, labels)})
-    names: dict[str, Callable[[Any], str]]
-    names = {"calls": str, "seconds": "{:.2f}".format, "frechet_ratio": digits, "accuracy": "{:.1%}".format}
-    rows = [
-        [
-            str(one["solver"]),
-            str(one["steps"]),
-            *(told(one[k]) if one[k] is not None else "–" for k, told in names.items()),
-        ]
-        for one in tried
-    ]
+    columns: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "solver": ("solver", str),
+        "steps": ("steps", str),
+        "network calls": ("calls", str),
+        "seconds": ("seconds", "{:.2f}".format),
+        "Fréchet ratio": ("frechet_ratio", digits),
+    }
+    if labels is not None:
+        columns["class accuracy"] = ("accuracy", "{:.1%}".format)
+    rows = [["–" if one[key] is None else told(one[key]) for key, told in columns.values()] for one in tried]
     how = f"seed {subject.sampling.seed}, grid {subject.sampling.grid}, sde with eta = 1"
-    body = table(
-        f"{count:,} samples each; {how}; threads: {torch.get_num_threads()}.",
-        ["solver", "steps", "network calls", "seconds", "Fréchet ratio", "class accuracy"],
-        rows,
-    )
+    body = table(f"{count:,} samples each; {how}; threads: {torch.get_num_threads()}.", [*columns], rows)
     if any(one["frechet_ratio"] is None for one in tried):
         body += prose(f"Fréchet ratios are absent where they cannot be measured. {subject.drawn.missing}")
     if labels is None:

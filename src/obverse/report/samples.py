@@ -23,7 +23,7 @@ from obverse.sampler import Step
 
 _CLASSES = 20  # shown at most
 _SHOWN, _ALONE, _POINTS = 6, 24, 500  # samples of a class, of a model without classes; vectors, which make a scatter
-_FOLLOWED, _MOMENTS = 10, 8  # of the trajectory: samples, one a class, and states on their way
+_FOLLOWED, _MOMENTS, _SCATTERS = 10, 8, 4  # of the trajectory: samples, one a class; moments; those of plots
 
 
 def samples(subject: Subject) -> Section:
@@ -95,7 +95,8 @@ def trajectory(subject: Subject) -> Section:
     steps, tableau = list[Step](), subject.trained.tableau(subject.sampling)
     x = subject.trained.drawing(count, subject.sampling, labels=labels).by_table(tableau, steps.append).x
     every = [step.estimate for step in steps if step.estimate is not None]
-    made = [every[i] for i in sorted({round(k / (_MOMENTS - 1) * (len(every) - 1)) for k in range(_MOMENTS)})]
+    moments = torch.linspace(0, len(every) - 1, _SCATTERS if plot else _MOMENTS).round().long()
+    made = [every[i] for i in sorted({*moments.tolist()})]
     states = [*(e.x_t / against(e.level.r, e.x_t) for e in made), x]
     beliefs = [*(e.data for e in made), x]
     places = [float(e.level.logsnr) for e in made]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from obverse.cli.console import parse
-from obverse.cli.study import Study, drawn, watching
+from obverse.cli.study import Study, drawn, measured_from, watching
 from obverse.ground.errors import require
 
 if TYPE_CHECKING:
@@ -76,10 +76,9 @@ def words(advice: Advice, tuned: dict[str, Contender]) -> str:
     for one, how in sorted(rows, key=lambda row: (row[0].calls, row[0].errors.score)):
         e = one.errors
         lines.append(f"{one.calls:5}  {e.median:8.2g}  {e.rms:8.2g}  {e.flipped:7.1%}  {how}")
-    known = advice.truth
     lines.append(
-        f"{advice.tried} tables tried; errors relative to the data, on {len(known.noise)} noises, from the ends of the "
-        f"model's ODE ({known.calls} calls; {known.gap:.1g} from half as many)"
+        f"{advice.tried} tables tried; errors relative to the data, on {len(advice.truth.noise)} noises, "
+        f"{measured_from(advice.truth)}"
     )
     return "\n".join(lines)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from obverse.recipes import Trained
     from obverse.report.figures import Line
     from obverse.sampler.advice import Watch
-    from obverse.sampler.truth import Errors
+    from obverse.sampler.truth import Errors, Truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +70,11 @@ def watching(bar: Bar) -> Watch:
         bar.to(done, {} if errors is None else {"median": errors.median, "rms": errors.rms})
 
     return watch
+
+
+def measured_from(truth: Truth) -> str:
+    """What errors are distances from, in words."""
+    return f"from the ends of the model's ODE ({truth.calls} calls; {truth.gap:.1g} from half as many)"
 
 
 def drawn(path: Path, lines: list[Line], x: str) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from obverse.cli.console import parse
-from obverse.cli.study import Study, drawn, watching
+from obverse.cli.study import Study, drawn, measured_from, watching
 from obverse.ground.errors import require
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ def words(tuned: Tuned) -> str:
     lines = [f"{calls} calls, tuned:   {tuned.errors}" if tuned.improved else "nothing better than the start was found"]
     lines += [f"{more} calls, untuned: {errors}" for more, errors in tuned.curve]
     lines.append(f"untuned: {tuned.start}; errors relative to the data, on {len(tuned.truth.noise)} noises held out")
-    lines.append(
-        f"from the ends of the model's ODE ({tuned.truth.calls} calls; {tuned.truth.gap:.1g} from half as many)"
-    )
+    lines.append(measured_from(tuned.truth))
     return "\n".join(lines)
 
 

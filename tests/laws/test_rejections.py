@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
 from obverse.ground.families import Family
 from obverse.model.inputs import Precondition, TimeInput
-from obverse.path import Level, Linear, Prediction, Schedule, V, Velocity
+from obverse.path import VP, Level, Linear, Prediction, Schedule, V, Velocity
 from obverse.sampler import DDIM, Euler, Grid, Solver, Strength, Uniform
 from obverse.sampler.solvers.symbols import Combination, Trace
 
@@ -80,6 +81,27 @@ def test_a_schedule_in_single_precision_is_rejected(broken: Broken) -> None:
             return t.float()
 
     assert "float32" in broken(Wrong)["times of any shape give levels of that shape, in float64"]
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_schedule_whose_end_is_rounding_is_rejected(broken: Broken, power: int) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Schedule, name="wrong"):
+        def angle(self, t: Tensor) -> Tensor:
+            return math.pi / 2 * (1 - (1 - t) ** power)
+
+        def alpha(self, t: Tensor) -> Tensor:
+            return self.angle(t).cos()  # of pi / 2 it is 6e-17
+
+        def sigma(self, t: Tensor) -> Tensor:
+            return self.angle(t).sin()
+
+    told = broken(Wrong)["an end that is reached is reached exactly"]
+    assert told.startswith("alpha is 6.12323e-17 at t = 1, which is rounding")
+
+
+def test_a_schedule_that_runs_steeply_into_an_end_without_reaching_it_is_accepted(broken: Broken) -> None:
+    assert not broken(VP(0.1, 130.0))  # alpha ends at exp(-32.5), below any rounding of 1
 
 
 def test_a_solver_that_claims_order_two_and_has_one_is_rejected(broken: Broken) -> None:

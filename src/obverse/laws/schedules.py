@@ -16,6 +16,8 @@ FEW = 24  # times where an inverse is asked: it may be a bisection
 SPREAD = 30.0  # log-SNR looked at: nsr from 3e-7 to 3e6
 ROUNDINGS = 2.0**-50  # relative, of a time: four last bits
 STEP = 2e-6  # of finite differences: their own error stays below 1e-8
+ROUNDED = 2.0**-50  # of the scale at an end; what is smaller there, and a tenth of what it is beside it, is no limit
+BESIDE = 1e-3
 KINK = 3e-7  # one-sided slopes that differ by more stand on two pieces, where there is no derivative
 
 
@@ -37,6 +39,21 @@ def _falls(schedule: Schedule) -> str:
     i = int(falls.double().argmin())
     demand(bool(falls[i]), f"from {logsnr[i]:.6g} at t = {t[i]:.6g} to {logsnr[i + 1]:.6g} at t = {t[i + 1]:.6g}")
     return f"from {logsnr[0]:.4g} to {logsnr[-1]:.4g}"
+
+
+@law("schedule", "an end that is reached is reached exactly")
+def _reached(schedule: Schedule) -> str:
+    """Without it, cos(pi / 2) = 6e-17 is data that methods divide by."""
+    told = []
+    for name, f, end, mend in (
+        ("alpha", schedule.alpha, 1.0, "sin(pi / 2 (1 - t)), say, for cos(pi / 2 t)"),
+        ("sigma", schedule.sigma, 0.0, "sin(pi / 2 t), say, for cos(pi / 2 (1 - t))"),
+    ):
+        here, beside = f(torch.tensor([end, abs(end - BESIDE)], dtype=torch.float64)).tolist()
+        rounding = 0 < here < min(ROUNDED * float(schedule.at(end).r), beside / 10)
+        demand(not rounding, f"{name} is {here:.6g} at t = {end:g}, which is rounding: make it 0 ({mend})")
+        told.append(f"{name} ends at {here:.3g}")
+    return ", ".join(told)
 
 
 @law("schedule", "times of any shape give levels of that shape, in float64")

@@ -180,6 +180,15 @@ def test_a_prediction_that_repeats_the_state_is_rejected(broken: Broken) -> None
     assert "its row is finite and tells data from noise on the open path" in broken(Wrong)
 
 
+def test_a_prediction_that_repeats_the_state_somewhere_between_is_rejected(broken: Broken) -> None:
+    class Wrong(Prediction, name="wrong"):
+        def row(self, level: Level) -> tuple[Tensor, Tensor]:
+            return level.sigma, level.alpha  # the state itself where alpha = sigma
+
+    (told,) = broken(Wrong).values()
+    assert "on linear between t = 0.4" in told and "and 0.5" in told
+
+
 def test_a_prediction_with_the_clock_of_another_is_rejected(broken: Broken) -> None:
     @dataclass(frozen=True)
     class Wrong(V, name="wrong"):

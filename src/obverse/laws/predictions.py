@@ -26,11 +26,15 @@ def _row(face: Prediction) -> str:
     for path in PATHS:
         level = path.at(times(0.005, 0.995))
         a, b = (exact(part).expand(level.t.shape) for part in face.row(level))
-        sine = (level.alpha * b - level.sigma * a).abs() / level.r / (a**2 + b**2).sqrt()
-        sine = torch.where(a.isfinite() & b.isfinite(), sine, 0.0).nan_to_num()
+        signed = (level.alpha * b - level.sigma * a) / level.r / (a**2 + b**2).sqrt()
+        signed = torch.where(a.isfinite() & b.isfinite(), signed, 0.0).nan_to_num()
+        sine = signed.abs()
         worst = int(sine.argmin())
         told = f"on {path.spec} at t = {level.t[worst]:.6g} it is ({a[worst]:.6g}, {b[worst]:.6g})"
         demand(float(sine[worst]) > PARALLEL, f"{told}: infinite, zero or a multiple of the state")
+        i = int((signed.sign().diff() != 0).double().argmax())
+        between = f"on {path.spec} between t = {level.t[i]:.6g} and {level.t[i + 1]:.6g} it is a multiple of the state"
+        demand(bool(signed[i].sign() == signed[i + 1].sign()), f"{between}: alpha b - sigma a changes sign")
         least = min(least, float(sine[worst]))
     return f"sine of its angle to the state: at least {least:.1e}"
 

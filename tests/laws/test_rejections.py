@@ -21,6 +21,7 @@ DERIVATIVE = "alpha_dot and sigma_dot are the derivatives of alpha and sigma"
 SDE = "f and g² of its SDE lead back to the path"
 ORDER = "the declared order is the measured one"
 FINITE = "every step leads to finite numbers, and sampling reaches the noiseless end"
+END = "more steps come nearer to the noiseless end too"
 CONSTANT = "constant data is exact in any number of steps"
 WEIGHTS = "its weights of the data sum to what is left of the data, and no noise is left"
 TABLE = "the same noise levels on another schedule give the same table"
@@ -126,7 +127,7 @@ def test_a_stochastic_solver_with_too_little_noise_is_rejected(broken: Broken) -
             x_s: Combination = s.alpha * e.data + s.sigma * kept * e.noise
             return x_s + fresh * trace.draw()
 
-    assert set(broken(Wrong)) == {ORDER}
+    assert set(broken(Wrong)) == {ORDER, END}
 
 
 def test_a_solver_with_a_nan_in_one_place_is_rejected(broken: Broken) -> None:
@@ -137,6 +138,21 @@ def test_a_solver_with_a_nan_in_one_place_is_rejected(broken: Broken) -> None:
             return super().step(trace, x_t, t, s) * (math.nan if last_of_twenty else 1.0)
 
     assert set(broken(Wrong)) == {FINITE}
+
+
+def test_a_solver_whose_last_step_looks_back_at_the_first_call_is_rejected(broken: Broken) -> None:
+    @dataclass(frozen=True)
+    class Wrong(Solver, name="wrong"):
+        order = 1
+
+        def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+            e = trace.call(x_t, t)
+            x_s: Combination = s.alpha * (trace.guesses[0] if s.sigma == 0 else e).data + s.sigma * e.noise
+            return x_s
+
+    found = broken(Wrong)
+    assert set(found) == {END}
+    assert found[END].endswith("at 10, 40 steps to the end: if its order holds, the last step is wrong")
 
 
 def test_a_solver_that_follows_t_and_says_that_only_noise_levels_matter_is_rejected(broken: Broken) -> None:

@@ -18,6 +18,7 @@ from obverse.path import Cosine, Data
 from obverse.sampler import Grid, LogSNR, Solver, Uniform, sample
 
 STEPS = (40, 80, 160, 320, 640)  # a slope is read from the three finest whose errors are more than rounding
+FEW = (10, 40)  # all the way to the end, where the error has to halve at least
 ROUNDING = 1e-13  # of hundreds of steps in float64, with room
 FROM, TO = 0.9, 0.1  # where they start and stop: every clock is smooth in between
 SLACK = 0.15  # in the slope
@@ -44,6 +45,15 @@ def _order(solver: Solver) -> str:
     slope = math.log(coarse / fine) / math.log(many / few)
     demand(abs(slope - declared) <= SLACK, f"declared order {declared:g}, measured {slope:.2f} ({shown})")
     return f"declared {declared:g}, measured {slope:.2f} ({shown})"
+
+
+@law("solver", "more steps come nearer to the noiseless end too")
+def _arrives(solver: Solver) -> str:
+    """The last step is not like the others, and methods of any order may take it at the first."""
+    coarse, fine = (max(_errors(solver, steps, 0.0)) for steps in FEW)
+    shown = f"errors {coarse:.2g}, {fine:.2g} at {FEW[0]}, {FEW[1]} steps to the end"
+    demand(fine <= max(coarse / 2, ROUNDING), f"{shown}: if its order holds, the last step is wrong")
+    return shown
 
 
 @law("solver", "constant data is exact in any number of steps")
@@ -114,11 +124,11 @@ def _rows(solver: Solver) -> str:
     return within("rows 3 and 1 by themselves", turned - together[[3, 1]], 1e-12)
 
 
-def _errors(solver: Solver, steps: int) -> Iterator[float]:
+def _errors(solver: Solver, steps: int, end: float = TO) -> Iterator[float]:
     """On two paths: of the end's states; where the method draws, of their law."""
     for oracle in (hill("linear"), hills("cosine")):
         path = oracle.schedule
-        table = solver.tableau(path, Uniform(steps, start=FROM, end=TO))
+        table = solver.tableau(path, Uniform(steps, start=FROM, end=end))
         if table.draws:
             yield off(table, ridge(path))
             continue

@@ -390,6 +390,7 @@ def test_every_family_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_check_accepts_a_member_and_rejects_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "schedule/cosine"]) == 0
+    assert "log-SNR falls in t\n        from inf to -inf\n" in capsys.readouterr().out  # what holds has numbers too
     Path("mine.py").write_text(
         "from obverse.path import Schedule\n"
         "class Wrong(Schedule, name='wrong-slope'):\n"

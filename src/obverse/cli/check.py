@@ -30,16 +30,20 @@ def main(argv: list[str]) -> int:
     """Check, law by law."""
     options: Check = parse(Check, argv, "check")
 
-    from obverse.laws import check, laws_of, resolve
+    from obverse.laws import laws_of, resolve
 
     member = resolve(options.target)
+    laws, verdicts = laws_of(member), []
     if options.dry_run:
-        names = [law.name for law in laws_of(member)]
+        names = [law.name for law in laws]
         options.result("\n".join(names), {"target": options.target, "laws": names})
         return 0
-    verdicts = check(member)
+    with options.bar("checking", len(laws)) as bar:
+        for law in laws:
+            verdicts.append(law.verdict(member))
+            bar.to(len(verdicts))
     broken = [verdict for verdict in verdicts if not verdict.ok]
-    lines = [f"{'holds ' if v.ok else 'BROKEN'}  {v.law}" + ("" if v.ok else f"\n        {v.detail}") for v in verdicts]
+    lines = [f"{'holds ' if v.ok else 'BROKEN'}  {v.law}\n        {v.detail}" for v in verdicts]
     lines.append(f"{options.target}: {len(verdicts) - len(broken)} of {len(verdicts)} laws hold")
     values = [{"law": v.law, "ok": v.ok, "detail": v.detail, "seconds": v.seconds} for v in verdicts]
     options.result("\n".join(lines), {"target": options.target, "ok": not broken, "laws": values})

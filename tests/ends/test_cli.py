@@ -403,6 +403,36 @@ def test_check_accepts_a_member_and_rejects_a_wrong_one(capsys: pytest.CaptureFi
     assert "BROKEN" in capsys.readouterr().out
 
 
+OWN = """
+from obverse.path import Schedule
+from obverse.sampler import Solver
+class Path(Schedule, name="own-path"):
+    "My path."
+    def alpha(self, t): return 1 - t**2
+    def sigma(self, t): return t**2
+class Method(Solver, name="own-method"):
+    "My method."
+    order = 1
+    def step(self, trace, x_t, t, s):
+        e = trace.call(x_t, t)
+        return s.alpha * e.data + s.sigma * e.noise
+"""
+
+
+def test_ones_own_members_have_names_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text(OWN)
+    own = ["--own", "mine.py"]
+    assert main(["compare", "own-method", "ddim", "--schedule", "own-path", *own]) == 0
+    assert main(["inspect", "own-path", *own]) == 0
+    assert "My path." in capsys.readouterr().out
+    words = ["--schedule", "own-path", "--until", "2", *SMALL_MLP, *FAST, *own]
+    assert main(["train", "digits", "--out", "run", *words]) == 0
+    assert main(["train", "--resume", "--out", "run", *own]) == 0
+    assert main(["sample", "run", "-n", "2", "--solver", "own-method", "--steps", "2", "--out", "drawn", *own]) == 0
+    assert main(["compare", "ddim", "euler", "--own", "theirs.py"]) == 2
+    assert "There is no file theirs.py" in capsys.readouterr().err
+
+
 def test_curves_are_drawn_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert main(["inspect", "vp", "--out", str(tmp_path / "new" / "vp")]) == 0
     assert (tmp_path / "new" / "vp.path.svg").exists()

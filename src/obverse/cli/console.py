@@ -31,10 +31,12 @@ class Talk:
     Args:
         json: print JSON lines instead of text.
         quiet: print only the result.
+        own: a file.py or a module with schedules, solvers ... of one's own, whose names then work here.
     """
 
     json: bool = False
     quiet: bool = False
+    own: str | None = None
 
     def say(self, text: str) -> None:
         """Something for a person, while at work."""
@@ -120,11 +122,16 @@ def parse(options: type[Any], argv: list[str], verb: str, default: Any = None) -
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(options, args=argv, prog=prog, description=about, default=default, config=config)
+            asked = tyro.cli(options, args=argv, prog=prog, description=about, default=default, config=config)
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
-    raise InvalidArgument(f"{_sentence(said.getvalue())} ({prog} --help says more)")
+        raise InvalidArgument(f"{_sentence(said.getvalue())} ({prog} --help says more)") from None
+    if asked.own is not None:
+        from obverse.laws.resolve import imported
+
+        imported(asked.own)
+    return asked
 
 
 def _about(text: str) -> str:

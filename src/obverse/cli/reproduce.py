@@ -103,6 +103,7 @@ def _second(options: Reproduce, run: Run, was: dict[str, Any], step: int) -> Ite
             config.write_text(json.dumps(recipe.to_json()))
             words = ["--config", str(config), "--out", str(out), "--until", str(step), "--quiet"]
             words += ["--shard"] if was.get("shards") else []
+            words += ["--own", options.own] if options.own else []
             code = launch("obverse", ["train", *words, "--threads", str(options.threads)], options.processes)
             if code:
                 raise ObverseError(f"{run.folder} could not be trained again: its processes ended with code {code}.")

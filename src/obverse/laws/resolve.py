@@ -59,13 +59,17 @@ def resolve(target: str) -> Family:
         raise InvalidArgument(
             f"Whom to check is written module:Class, file.py:Class or family/name (solver/ddim), got {target!r}."
         )
-    module = _imported(where)
+    module = imported(where)
     if not hasattr(module, name):
         raise UnknownName(f"member in {where}", name, [key for key, value in vars(module).items() if is_member(value)])
     return made(getattr(module, name))
 
 
-def _imported(where: str) -> ModuleType:
+def imported(where: str) -> ModuleType:
+    """A module or a file.py, run, so that the members in it have names.
+
+    Raises:   InvalidArgument for one that is not there or fails.
+    """
     path = Path(where)
     if where.endswith(".py") and not path.is_file():
         raise InvalidArgument(f"There is no file {where} (looked in {Path.cwd()}).")

@@ -12,7 +12,8 @@ from obverse.cli.console import Talk, parse
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Talk):
-    """Put a schedule, prediction, solver, grid, weighting, time law or coupling through the laws of its family.
+    """Put a schedule, prediction, solver, grid, weighting, time law, coupling, network or metric through the laws of
+    its family.
 
     TARGET is module:Class or file.py:Class of one's own (it is imported), or family/spec of a member here, such as
     solver/heun or schedule/vp:beta_max=30. Exit code 1 when a law is broken.

@@ -3,6 +3,8 @@
 import obverse.laws.couplings
 import obverse.laws.grids
 import obverse.laws.inputs
+import obverse.laws.metrics
+import obverse.laws.nets
 import obverse.laws.predictions
 import obverse.laws.schedules
 import obverse.laws.solvers

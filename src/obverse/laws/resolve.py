@@ -14,7 +14,9 @@ from typing import Any
 from obverse.ground.errors import InvalidArgument, UnknownName
 from obverse.ground.families import Family
 from obverse.laws.law import is_member, made
+from obverse.metrics import Metric
 from obverse.model.inputs import Precondition, TimeInput
+from obverse.nets import Architecture
 from obverse.objective import Cost, Coupling, Distance, TimeLaw, Weighting
 from obverse.path import Prediction, Schedule
 from obverse.sampler import Grid, Solver, Strength
@@ -32,6 +34,8 @@ _BASES: tuple[Any, ...] = (
     Cost,
     TimeInput,
     Precondition,
+    Architecture,
+    Metric,
 )
 FAMILIES: dict[str, type[Family]] = {base.family.replace(" ", "-"): base for base in _BASES}
 

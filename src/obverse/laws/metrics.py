@@ -1,0 +1,48 @@
+"""Laws of metrics: what a number that compares two sets may depend on."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from obverse.laws.law import demand, law, within
+from obverse.laws.problems import draws
+from obverse.metrics import Metric
+
+ROWS = 40  # a side
+FAR = 10.0  # standard deviations that samples are moved by, so that any metric sees it
+
+
+@law("metric", "it is one finite number within its ends, whatever the shape of the data")
+def _number(metric: Metric) -> str:
+    low, high = metric.ends
+    for x, y in _sets():
+        found = metric(x, y)
+        what = f"of data {tuple(x.shape[1:])} it is {found!r}"
+        demand(isinstance(found, float), f"{what}, which is no float (write float(...))")
+        good = low <= found <= high and math.isfinite(found)
+        demand(good, f"{what}, not a finite number in [{low:g}, {high:g}]")
+    return f"last {found:.3g}, within [{low:g}, {high:g}]"
+
+
+@law("metric", "it knows no order of rows, and says the same again")
+def _order(metric: Metric) -> str:
+    x, y = _sets()[0]
+    value = metric(x, y)
+    for what, other in (("again", x), ("with the samples turned round", x.flip(0))):
+        told = within(what, (metric(other, y) - value) / (1 + abs(value)), 1e-9)
+    return told
+
+
+@law("metric", "samples far from the data are worse than samples of their law")
+def _worse(metric: Metric) -> str:
+    x, y = _sets()[0]
+    near, far = metric(x, y), metric(x + FAR, y)
+    worse = far > near if metric.better == "lower" else far < near
+    demand(worse, f"{near:.3g} for their law and {far:.3g} for far ones, but {metric.better} is to be better")
+    return f"{near:.3g} for their law, {far:.3g} for far ones"
+
+
+def _sets() -> list[tuple[Tensor, Tensor]]:
+    return [(draws((ROWS, *shape), "samples"), draws((ROWS, *shape), "reference")) for shape in ((2,), (1,), (3, 1, 5))]

@@ -253,6 +253,7 @@ def test_sets_that_cannot_be_compared_are_refused(distance: Callable[[Tensor, Te
         (x[:, :2], r"\(2,\)"),
         (x[:, :0], "one number"),
         (x.long(), "float"),
+        (x.numpy(), "got ndarray"),
         (torch.tensor(1.0), "at least 2"),
     ):
         with pytest.raises(InvalidArgument, match=said):

@@ -83,6 +83,12 @@ def test_sizes_are_the_largest_that_real_data_can_have_twice() -> None:
         assert found.sizes == (n, n)
 
 
+def test_a_metric_in_the_place_of_data_is_refused() -> None:
+    x = torch.zeros(20, 1)
+    with pytest.raises(InvalidArgument, match="train is a floating-point tensor, got str"):
+        against(x, x, "w2")  # type: ignore[arg-type]
+
+
 def test_a_metric_that_takes_fewer_rows_is_given_fewer() -> None:
     x = draw(100, 2)
     few, all_of_them = against(x[:50], x[:50], x[50:], metrics=["w2:rows=30", "w2"], bootstrap=2)

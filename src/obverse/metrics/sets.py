@@ -25,6 +25,8 @@ def pair(
     Raises:   InvalidArgument for too few rows, other data shapes, or whole numbers; NonFinite, naming the first row.
     """
     for name, values in zip(names, (x, y), strict=True):
+        if not isinstance(values, Tensor):
+            raise InvalidArgument(f"{name} is a floating-point tensor, got {type(values).__name__} (torch.as_tensor).")
         if not values.is_floating_point():
             raise InvalidArgument(f"{name} is a floating-point tensor, got {values.dtype} (convert: {name}.float()).")
         if values.ndim == 0 or len(values) < least or values.numel() == 0:

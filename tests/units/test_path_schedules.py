@@ -9,6 +9,7 @@ import pytest
 import torch
 from pathing import INSIDE, TwoMethods, same, slope
 from scipy.stats import laplace
+from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.path import (
@@ -146,3 +147,18 @@ def test_a_log_snr_beyond_the_range_is_refused_by_name_and_range(logsnr: float) 
 def test_parameters_out_of_range_are_refused_with_the_range(spec: str, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         Schedule.of(spec)
+
+
+class Backwards(Schedule):
+    name = "backwards"
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+
+def test_a_schedule_that_runs_from_source_to_data_is_told_so() -> None:
+    with pytest.raises(InvalidArgument, match="so log-SNR falls in t; that of backwards goes from -inf to inf"):
+        Backwards().at_logsnr(0.0)

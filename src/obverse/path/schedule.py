@@ -90,6 +90,11 @@ class Schedule(Family, family="schedule"):
             logsnr.isinf(), 0.0, 1e-12 * (1 + logsnr.abs())
         )  # what log and exp may lose between here and the end's own log-SNR
         if not bool(((logsnr >= low - slack) & (logsnr <= high + slack)).all()):
+            if not low < high:
+                raise InvalidArgument(
+                    f"t = 0 is data and t = 1 source, so log-SNR falls in t; that of {self.label} goes from {high:.6g} "
+                    f"to {low:.6g} (obverse check says where it is wrong)."
+                )
             raise InvalidArgument(
                 f"log-SNR of {self.label} lies in [{low:.6g}, {high:.6g}], got {logsnr.min():.6g} ... "
                 f"{logsnr.max():.6g} (a shifted or another schedule reaches further)."

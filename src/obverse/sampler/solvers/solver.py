@@ -66,7 +66,13 @@ class Solver(Family, family="solver"):
         x_t = trace.start
         for trace.number, (t, s) in enumerate(pairwise(levels)):
             try:
-                x_t = trace.state(self.step(trace, x_t, t, s), s)
+                x_s = self.step(trace, x_t, t, s)
+                if not isinstance(x_s, Combination):
+                    raise InvalidArgument(
+                        f"{self.label}: step returns x_s, a combination of states, outputs and draws; got "
+                        f"{type(x_s).__name__}."
+                    )
+                x_t = trace.state(x_s, s)
             except (ZeroDivisionError, OverflowError, ValueError) as error:
                 if isinstance(error, ObverseError):
                     raise

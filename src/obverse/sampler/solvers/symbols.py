@@ -16,11 +16,13 @@ from obverse.sampler.tableau import Tableau
 
 @dataclass(frozen=True)
 class Combination:
-    """A linear combination of registers: adds, subtracts, and multiplies with numbers."""
+    """A linear combination of registers: adds, subtracts, and takes numbers as factors."""
 
     row: Row
 
     def __add__(self, other: Combination) -> Combination:
+        if not isinstance(other, Combination):
+            return NotImplemented
         total = dict(self.row)
         for key, number in other.row.items():
             total[key] = total.get(key, 0.0) + number
@@ -33,6 +35,12 @@ class Combination:
 
     def __sub__(self, other: Combination) -> Combination:
         return self + -1.0 * other
+
+    def __neg__(self) -> Combination:
+        return -1.0 * self
+
+    def __truediv__(self, number: float) -> Combination:
+        return Combination({key: own / number for key, own in self.row.items()})
 
 
 def weighted(numbers: Iterable[float], parts: Iterable[Combination]) -> Combination:
@@ -109,8 +117,18 @@ class Trace:
         return Combination({Register("e", len(self._rows) - 1): 1.0})
 
     def call(self, x_t: Combination, level: Level) -> Guess:
-        """What the network says at a state and its level."""
-        ((key, _),) = x_t.row.items()
+        """What the network says at a state and its level.
+
+        Raises:   InvalidArgument for what is no state, or a state of another level.
+        """
+        (key, number), *more = x_t.row.items()
+        if more or key.kind != "e" or number != 1.0:
+            raise InvalidArgument(
+                "trace.call reads a state: x_t, or what u = trace.state(..., level) makes of a combination."
+            )
+        home = self._levels[key.place]
+        if home.theta != level.theta:
+            raise InvalidArgument(f"A state made for {home} is read at {level}: call it at its own level.")
         if key.place in self._reads:  # a network says the same again
             return self._called[self._reads.index(key.place)]
         self._reads.append(key.place)

@@ -21,6 +21,7 @@ DERIVATIVE = "alpha_dot and sigma_dot are the derivatives of alpha and sigma"
 SDE = "f and g² of its SDE lead back to the path"
 ORDER = "the declared order is the measured one"
 FINITE = "every step leads to finite numbers, and sampling reaches the noiseless end"
+MEMORY = "it remembers nothing from table to table"
 END = "more steps come nearer to the noiseless end too"
 CONSTANT = "constant data is exact in any number of steps"
 WEIGHTS = "its weights of the data sum to what is left of the data, and no noise is left"
@@ -153,6 +154,29 @@ def test_a_solver_whose_last_step_looks_back_at_the_first_call_is_rejected(broke
     found = broken(Wrong)
     assert set(found) == {END}
     assert found[END].endswith("at 10, 40 steps to the end: if its order holds, the last step is wrong")
+
+
+def test_a_solver_that_keeps_its_memory_to_itself_is_rejected(broken: Broken) -> None:
+    class Wrong(Solver, name="wrong"):
+        """Adams-Bashforth for the noise over nsr, right in every single run."""
+
+        order = 2
+
+        def __init__(self) -> None:
+            self.last: tuple[float, Combination] | None = None
+
+        def step(self, trace: Trace, x_t: Combination, t: Level, s: Level) -> Combination:
+            e = trace.call(x_t, t)
+            if t.alpha == 0:
+                return float(s.alpha) * e.data + float(s.sigma) * e.noise
+            eps, here, there = e.noise, float(t.nsr), float(s.nsr)
+            if self.last is not None and self.last[0] > here:  # of this run, it hopes
+                eps = eps + 0.5 * (there - here) / (here - self.last[0]) * (e.noise - self.last[1])
+            self.last = (here, e.noise)
+            return float(s.alpha / t.alpha) * x_t + float(s.alpha) * (there - here) * eps
+
+    found = broken(Wrong)
+    assert found[MEMORY].endswith("keep what steps remember in trace.notes, not on self")
 
 
 def test_a_solver_that_follows_t_and_says_that_only_noise_levels_matter_is_rejected(broken: Broken) -> None:

@@ -94,6 +94,17 @@ def _same_table(solver: Solver) -> str:
     return all_within(errors(), 1e-12) if solver.invariant else NOT_PROMISED
 
 
+@law("solver", "it remembers nothing from table to table")
+def _forgets(solver: Solver) -> str:
+    path, late = PATHS[0], Uniform(3, start=0.4)
+    first = solver.tableau(path, late)
+    solver.tableau(path, Uniform(3, start=FROM, end=0.5))
+    again = solver.tableau(path, late)
+    same = first.rows == again.rows and first.reads == again.reads
+    demand(same, "after other levels its table is another: keep what steps remember in trace.notes, not on self")
+    return f"{len(first.rows)} rows, again the same"
+
+
 @law("solver", "every step leads to finite numbers, and sampling reaches the noiseless end")
 def _finite(solver: Solver) -> str:
     """Only a start at alpha = 0 may be refused, where not every face determines the data."""

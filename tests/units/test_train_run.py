@@ -125,6 +125,10 @@ def test_sessions_are_a_line_each_and_survive_what_they_replace(tmp_path: Path) 
             read(tmp_path)
 
 
+def test_a_folder_may_be_named_in_words(tmp_path: Path) -> None:
+    assert Run.create(str(tmp_path / "run"), {"a": 1}) == Run.open(str(tmp_path / "run"))
+
+
 def test_only_what_the_last_bit_depends_on_counts_as_another_session() -> None:
     here = session()
     assert warning(here, {**here, "pid": 1, "host": "moon", "python": "3.99", "platform": "x"}) == ""

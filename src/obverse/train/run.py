@@ -51,12 +51,12 @@ class Run:
     judge: Callable[[Mapping[str, Mapping[str, Tensor]]], float] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def create(cls, folder: Path, config: Mapping[str, Any], *, resume: bool = False) -> Self:
+    def create(cls, folder: str | Path, config: Mapping[str, Any], *, resume: bool = False) -> Self:
         """Begin a run, or with `resume` go on with the same one where there is one.
 
         Raises:   InvalidArgument when the folder is in use, or holds a run with another configuration.
         """
-        text = files.as_json("config", config, indent=2)
+        folder, text = Path(folder), files.as_json("config", config, indent=2)
         if (folder / _CONFIG).exists() and resume:
             run = cls.open(folder)
             if changed := _changed(run.config, json.loads(text)):
@@ -77,11 +77,12 @@ class Run:
         return cls(folder, json.loads(text))
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: str | Path) -> Self:
         """The run in a folder.
 
         Raises:   DataError when there is none.
         """
+        folder = Path(folder)
         try:
             config = json.loads((folder / _CONFIG).read_bytes())
         except OSError as error:

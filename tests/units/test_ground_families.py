@@ -155,7 +155,11 @@ def test_a_member_with_slots_is_the_member_its_name_makes() -> None:
     ("spec", "error", "words"),
     [
         ("cirlce", UnknownName, ["No shape is called 'cirlce'", "did you mean 'circle'?", "around", "pile"]),
-        ("zzz", UnknownName, ["No shape is called 'zzz'", "known: "]),
+        (
+            "zzz",
+            UnknownName,
+            ["No shape is called 'zzz'", "known: ", "one of one's own is imported first (--own FILE.py)"],
+        ),
         ("", UnknownName, ["No shape is called ''"]),
         ("dot:radius=1", UnknownName, ["No field of shape 'dot' is called 'radius'; known: none."]),
         ("circle:raduis=1", UnknownName, ["field of shape 'circle'", "'raduis'", "did you mean 'radius'?"]),

@@ -32,13 +32,14 @@ def require(ok: bool, message: str) -> None:
 
 
 class UnknownName(InvalidArgument, KeyError):
-    """A name that no member carries; the message names the nearest ones."""
+    """A name that no member carries; the message names the nearest ones, or says what else may help."""
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
         known = sorted(known)
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"No {what} is called {name!r}; {hint}known: {', '.join(known) or 'none'}.")
+        more = "" if near else otherwise
+        super().__init__(f"No {what} is called {name!r}; {hint}known: {', '.join(known) or 'none'}{more}.")
 
     def __str__(self) -> str:  # KeyError would print the repr
         return str(self.args[0])

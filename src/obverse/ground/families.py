@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from obverse.ground.errors import InvalidArgument, UnknownName
 
+_OWN = "; one of one's own is imported first (--own FILE.py)"
+
 
 class Family:
     """Root of all families; `Base.of(spec)` makes a member, `member.spec` writes it down."""
@@ -69,7 +71,7 @@ class Family:
             raise InvalidArgument(f"A {cls.family} is a name or a member, got {type(spec).__name__}: {spec!r}.")
         name, _, rest = spec.strip().partition(":")
         if name not in cls.members:
-            raise UnknownName(cls.family, name, cls.members)
+            raise UnknownName(cls.family, name, cls.members, _OWN)
         member = cls.members[name]
         fields = member.settings()
         hints = get_type_hints(member)

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from obverse.data import Dataset
+from obverse.objective.couplings import Pool
 from obverse.recipes import Recipe, build, fit
 from obverse.recipes.learning import Learning
 from obverse.train import Training
 from obverse.train.ahead import ahead
+from obverse.train.parts import in_parts
 
 POINTS = Dataset(
     "points", torch.randn(60, 2, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3, ("a", "b", "c")
@@ -38,7 +40,7 @@ def test_working_ahead_changes_no_bit(coupling: str, times: str) -> None:
     recipe = replace(RECIPE, coupling=coupling, times=times)
     early, net = learning(recipe)
     late, _ = learning(recipe)
-    late.early = False
+    late.early = late.paired = False
     assert early.early == (coupling != "independent")
     for start in (0, 35):  # within a block of steps that are drawn together
         pairs = zip(early.stream(start), late.stream(start), strict=False)
@@ -51,6 +53,29 @@ def test_working_ahead_changes_no_bit(coupling: str, times: str) -> None:
 
 def test_a_law_that_learns_from_a_step_is_not_asked_ahead_of_it() -> None:
     assert not learning(replace(RECIPE, times="adaptive", coupling="exact-ot"))[0].early
+
+
+def test_processes_that_pair_together_do_so_in_turn_with_all_else_that_they_exchange() -> None:
+    """On a second thread, gathering meets the sums of gradients in another order in every process: a deadlock."""
+
+    class Seen(Pool, name="seen-for-test"):
+        def paired(self, batch: Any) -> torch.Tensor:
+            threads.append(threading.current_thread())
+            return super().paired(batch)
+
+    for coupling in ("seen-for-test", "within:base=seen-for-test"):
+        threads: list[threading.Thread] = []
+        next(learning(replace(RECIPE, coupling=coupling))[0].stream(0))
+        assert set(threads) == {threading.current_thread()}
+
+
+@pytest.mark.parametrize("times", ["stratified", "adaptive"])
+def test_parts_of_a_batch_keep_the_pairs_of_the_whole(times: str) -> None:
+    one, net = learning(replace(RECIPE, coupling="exact-ot", times=times))
+    whole = next(one.stream(0))
+    parts = in_parts(whole, 3, torch.device("cpu"))
+    found = torch.cat([one(net, part, 0).per_sample for part in parts])
+    assert torch.allclose(found, one(net, whole, 0).per_sample, rtol=1e-5)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

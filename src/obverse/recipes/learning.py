@@ -25,8 +25,9 @@ class Ready(Batch):
 class Learning:
     """A recipe's batches and loss, as `train` wants them.
 
-    Where noise is paired with data, that of the next steps is drawn and paired on a second thread while a step runs, to
-    the same bits, unless the next step's times depend on what this one finds. Draws alone are too cheap to share.
+    Where noise is paired with data, whole batches are, however many parts they are worked through in: those of the next
+    steps on a second thread while a step runs, to the same bits, unless the next step's times depend on what this one
+    finds, or processes pair their rows together. Draws alone are too cheap to share.
 
     Args:     recipe, net, data: what is trained on what.
               objective: of the recipe.
@@ -45,7 +46,8 @@ class Learning:
     ) -> None:
         self.recipe, self.data, self.objective = recipe, data, objective
         self.place = {"rank": rank, "processes": processes}
-        self.early = objective.times.memory is None and not isinstance(objective.coupling, Independent)
+        self.paired = not isinstance(objective.coupling, Independent)
+        self.early = self.paired and objective.times.memory is None and not objective.coupling.gathers
         self.path = build.model(recipe, net)  # asked for its schedule and face only
         self.model, self.net = self.path, net
 
@@ -55,9 +57,12 @@ class Learning:
         found = batches(
             self.data, settings.batch, seed=settings.seed, start=step, augment=self.recipe.augment, **self.place
         )
-        if self.early:
-            return ahead(map(self._ready, found))
-        return ahead(found) if self.data.decoded_later else found
+        if self.data.decoded_later and not self.early:
+            found = ahead(found)
+        if not self.paired:
+            return found
+        ready = (self._ready(batch) for batch in found)
+        return ahead(ready) if self.early else ready
 
     def __call__(self, net: nn.Module, batch: Batch, step: int) -> Loss:
         """The loss of a batch, or of a part of one."""

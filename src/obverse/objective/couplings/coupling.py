@@ -57,6 +57,7 @@ class Coupling(Family, family="coupling"):
     either used once, or drawn so that over batches all are used alike.
 
     Attributes: bridge: strength of a Brownian bridge between the two of a pair; 0, the straight path, for most.
+                gathers: whether it asks the other processes for their rows, in turn with all else that they exchange.
 
     Example:
         >>> class Reversed(Coupling):
@@ -68,6 +69,7 @@ class Coupling(Family, family="coupling"):
     """
 
     bridge: float = 0.0
+    gathers: bool = False
 
     @abstractmethod
     def paired(self, batch: Batch) -> Tensor:

@@ -96,6 +96,11 @@ class Within(Coupling, name="within"):
         """That of the base."""
         return self.base.bridge
 
+    @property
+    def gathers(self) -> bool:  # type: ignore[override]
+        """Whether the base does."""
+        return self.base.gathers
+
     def paired(self, batch: Batch) -> Tensor:
         label, paired = labels(batch.cond, self.name), torch.empty_like(batch.eps)
         for one in torch.unique(label):

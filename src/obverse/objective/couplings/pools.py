@@ -31,6 +31,7 @@ class Pool(Coupling, name="pool"):
     """
 
     base: Coupling = field(default_factory=ExactOT)
+    gathers = True
 
     @property
     def bridge(self) -> float:  # type: ignore[override]

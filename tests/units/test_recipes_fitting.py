@@ -47,6 +47,22 @@ def test_a_run_of_an_earlier_version_goes_on_in_its_own_words(tmp_path: Path) ->
     assert json.loads(file.read_text()) == config
 
 
+@pytest.mark.parametrize(
+    ("coupling", "said"), [("independent", "rounding"), ("exact-ot", "its own rows"), ("pool", "rounding")]
+)
+def test_going_on_with_other_processes_says_whether_they_pair_the_same_rows(
+    coupling: str, said: str, tmp_path: Path
+) -> None:
+    begun = fit(replace(RECIPE, coupling=coupling), tmp_path).steps
+    next(begun), next(begun)  # the first is saved when the second is asked for
+    begun.close()
+    sessions = tmp_path / "sessions.jsonl"
+    sessions.write_text(sessions.read_text().replace('"processes": 1', '"processes": 2'))
+    note = fit(replace(RECIPE, coupling=coupling), tmp_path, resume=True).note
+    assert said in note and "--processes 2" in note
+    assert ("rounding" in note) == ("its own rows" not in note)
+
+
 def test_a_run_called_as_its_data_is_called_is_not_taken_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

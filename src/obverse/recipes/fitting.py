@@ -101,7 +101,8 @@ def fit(
         first, note = start.step if start else 0, ""
         if group.is_main_process:
             now = session(group.num_processes, group.device.type)
-            note = warning(before[-1], now) if start is not None and before else ""
+            pairs = learning.paired and not objective.coupling.gathers
+            note = warning(before[-1], now, pairs=pairs) if start is not None and before else ""
             known = {"data": fingerprint(data), "source": _source(recipe.data), "keep_best": best}
             record(run.folder, first, {**now, **known})
         locked = stack.pop_all()

@@ -67,8 +67,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def warning(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What a run that goes on elsewhere should know; "" where every bit will be as if it had never stopped."""
+def warning(before: Mapping[str, Any], now: Mapping[str, Any], *, pairs: bool = False) -> str:
+    """What a run that goes on elsewhere should know; "" where every bit will be as if it had never stopped.
+
+    Args:     pairs: whether each process pairs its own rows of data and noise.
+    """
     apart = differences(before, now)
     if not apart:
         return ""
@@ -76,6 +79,12 @@ def warning(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if before.get("shards", False) != now.get("shards", False):
         fixes.append("--shard" if before.get("shards") else "no --shard")
     needs = f" (they need {' '.join(fixes)})" if fixes else ""
+    if pairs and before.get("processes") != now.get("processes"):
+        return (
+            f"Going on with another {', '.join(apart)}: each process pairs its own rows of data and noise, so the run "
+            f"takes other steps than an unbroken one, as good as those{needs}. Coupling pool:base=... pairs the rows "
+            "of all processes, however many."
+        )
     return (
         f"Going on with another {', '.join(apart)}: sums are added in another order, so the run ends within rounding "
         f"of an unbroken one, not in the same bits{needs}. The order of the data, times, noise and what is dropped do "

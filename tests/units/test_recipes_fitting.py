@@ -63,6 +63,22 @@ def test_going_on_with_other_processes_says_whether_they_pair_the_same_rows(
     assert ("rounding" in note) == ("its own rows" not in note)
 
 
+def test_a_weighting_that_is_learnt_is_refused_in_shards_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("obverse.recipes.fitting.here", lambda: pytest.fail("it was not refused in time"))
+    with pytest.raises(InvalidArgument, match=r"weighting='learned'.*no shards"):
+        fit(replace(RECIPE, weighting="learned"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_called_as_its_data_is_called_is_not_taken_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,7 +84,7 @@ def fit(
     # what cannot be trained is found before anything is written
     net, objective, settings = build.network(recipe, facts), build.objective(recipe), recipe.training
     objective.check(build.model(recipe, net))
-    shards.foreseen(settings)
+    shards.foreseen(settings, beside=objective.weighting.beside() is not None)
     group = here()
     floor = Floor.of(recipe, facts, objective)
     learning = Learning(recipe, net, data, objective, rank=group.process_index, processes=group.num_processes)

@@ -25,20 +25,23 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def foreseen(settings: Training) -> None:
+def foreseen(settings: Training, beside: bool = False) -> None:
     """Refuse what the environment asks for and cannot be, before Accelerate is asked and before anything is written.
+
+    Args:     beside: whether the objective learns parameters of its own beside the net's.
 
     Raises:   InvalidArgument as of `check` and `Sharding.of`.
     """
     if sharing():
         _second(os.environ.get("FSDP_VERSION", "1"))
-        check(settings)
+        check(settings, beside=beside)
 
 
-def check(settings: Training, compiled: bool = False) -> None:
+def check(settings: Training, compiled: bool = False, beside: bool = False) -> None:
     """Refuse what cannot be done with a part of a tensor.
 
     Args:     compiled: whether the net has been compiled already.
+              beside: as of `foreseen`.
 
     Raises:   InvalidArgument naming it and what can be done instead.
     """
@@ -46,6 +49,7 @@ def check(settings: Training, compiled: bool = False) -> None:
         (settings.optimizer == "muon", "optimizer='muon' turns whole matrices", "optimizer='adamw'"),
         (settings.precision == "fp16", "precision='fp16' looks for overflow in whole gradients", "precision='bf16'"),
         (settings.compile or compiled, "torch.compile takes a net whole", "compile=False"),
+        (beside, "weighting='learned' asks for its parameters while none is gathered", "weighting='flow'"),
     ):
         if found:
             raise InvalidArgument(f"A net in shards is not whole anywhere, and {why} ({fix}, or no shards).")

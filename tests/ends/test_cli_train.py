@@ -201,6 +201,15 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
+def test_a_count_below_nothing_is_refused_by_its_name_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("threads", "keep-best"):
+        said = refused(["train", "two-moons", f"--{name}", "-1", "--steps", "2"], capsys)
+        assert f"{name.replace('-', '_')} is a whole number >= 0, got -1" in said
+    assert not Path("runs").exists()
+
+
 def test_what_is_no_run_is_not_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'gone' holds no run to go on with: no config" in refused(["train", "--resume", "--out", "gone"], capsys)
     assert not Path("gone").exists()

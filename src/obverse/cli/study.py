@@ -48,12 +48,10 @@ class Study(Talk):
 
     def trained(self) -> Trained:
         """The run's model; guidance and schedule are refused now if they cannot be."""
-        import torch
-
         from obverse.recipes import Trained
+        from obverse.train.processes import threaded
 
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        threaded(self.threads)
         trained = Trained.open(self.run)
         trained.on(self.sampling)
         return trained

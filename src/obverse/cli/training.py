@@ -80,17 +80,15 @@ class Train(Talk, Recipe):
 
 def run(options: Train) -> int:
     """Train a recipe into a folder, with a bar."""
-    import torch
-
     from obverse.recipes import fit
+    from obverse.train.processes import threaded
     from obverse.train.tracking import Tracking, trackers
 
     recipe, out, until = options.described, options.folder, options.until
     trackers(options.track)  # missed now rather than after the data has been read
     if until is not None and until < 1:
         raise InvalidArgument(f"until is a step >= 1, got {until} (leave it out to train to the end).")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    threaded(options.threads)
     if options.dry_run:
         return _describe(options, recipe, out)
     talk: Talk = options if main_process() else Talk(quiet=True)

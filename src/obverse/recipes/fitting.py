@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from obverse import __version__
 from obverse.data import Dataset, evenly
 from obverse.data.sources import NAMES
-from obverse.ground.errors import InvalidArgument, ObverseError
+from obverse.ground.errors import InvalidArgument, ObverseError, require
 from obverse.recipes import build
 from obverse.recipes.exact import Floor
 from obverse.recipes.learning import Learning
@@ -74,6 +74,7 @@ def fit(
         ...     [step.step for step in fit(recipe, f"{place}/run").steps]
         [1, 2]
     """
+    require(not keep_best or keep_best > 0, f"keep_best is a whole number >= 0, got {keep_best} (1 keeps the best).")
     data, held = build.datasets(recipe, progress)
     facts = build.Facts.of(data)
     if keep_best and held is None:

@@ -8,12 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from obverse.ground.errors import DataError, ObverseError
 from obverse.recipes.trained import Trained
 from obverse.train import Run, checkpoint
 from obverse.train.manifest import MANIFEST, Manifest
+from obverse.train.processes import threaded
 from obverse.train.session import differences, read, session
 
 FLIPBOOK = "samples/flip.gif"
@@ -79,8 +78,7 @@ def redrawn(run: Run, step: int, draw: Callable[[Trained], bytes], threads: int 
     if not grid.exists():
         drawn = ", ".join(sorted(each.stem for each in grid.parent.glob("step-*.png"))) or "none"
         raise DataError(f"No samples were drawn at step {step} of {run.folder}; drawn at: {drawn}.")
-    if threads:
-        torch.set_num_threads(threads)
+    threaded(threads)
     apart, device = "" if draw(view) == grid.read_bytes() else "another picture", view.model.device
     return Comparison(step, {f"samples/{grid.name}": apart}, _elsewhere(read(run.folder), session(1, device.type)))
 

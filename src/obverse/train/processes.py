@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -62,6 +62,15 @@ def here() -> PartialState:
     found = torch.accelerator.current_accelerator()
     shared = found is not None and found.type != "mps"  # whose GPU is one
     return PartialState(cpu=launched() > 1 and not shared)
+
+
+def threaded(count: int) -> None:
+    """Compute with so many CPU threads; 0 leaves the choice to torch."""
+    import torch
+
+    require(count >= 0, f"threads is a whole number >= 0, got {count} (0 leaves the choice to torch).")
+    if count:
+        torch.set_num_threads(count)
 
 
 def part() -> None:

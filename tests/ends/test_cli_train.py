@@ -201,6 +201,14 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
+def test_a_run_that_is_at_its_end_says_no_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "two-moons", *PLANE, "--steps", "2", "--sample-every", "0", "--out", "run", "--json"]
+    for more, known in (([], True), (["--resume"], False)):
+        assert main([*argv, *more]) == 0
+        said = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert said["steps"] == 2 and (said["loss"] is not None) == known
+
+
 def test_a_count_below_nothing_is_refused_by_its_name_before_anything_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -115,8 +115,10 @@ def run(options: Train) -> int:
     return 0
 
 
-def _followed(fitting: Fitting, recipe: Recipe, talk: Talk, tracking: Tracking, until: int | None) -> tuple[int, float]:
-    """Take the steps, with a bar, trackers and pictures; the last one and the trend of the loss there."""
+def _followed(
+    fitting: Fitting, recipe: Recipe, talk: Talk, tracking: Tracking, until: int | None
+) -> tuple[int, float | None]:
+    """Take the steps, with a bar, trackers and pictures; the last one and the trend of the loss, if any was left."""
     first = last = fitting.first
     loss = pace = 0.0
     pictures = Pictures(talk, recipe, fitting, tracking.show)
@@ -140,7 +142,7 @@ def _followed(fitting: Fitting, recipe: Recipe, talk: Talk, tracking: Tracking, 
         fitting.steps.close()
         pictures.missing(last)
         pictures.bind(last)
-    return last, loss
+    return last, loss if last > first else None
 
 
 def main_process() -> bool:

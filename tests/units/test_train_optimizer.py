@@ -19,7 +19,7 @@ from obverse.ground import noise
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.nets import Architecture
 from obverse.train import Run, Training, train
-from obverse.train.memory import blocks, recomputing
+from obverse.train.memory import blocks, frugal, recomputing
 from obverse.train.optimizer import clip, gradient_norm, muon, optimizers, state
 
 ROWS = torch.arange(8)
@@ -215,7 +215,7 @@ def kept(net: nn.Module, *args: Tensor, recompute: bool) -> tuple[int, list[Tens
         return value
 
     net.zero_grad()
-    with torch.random.fork_rng(devices=[]), recomputing(blocks(net) if recompute else []):
+    with torch.random.fork_rng(devices=[]), recomputing(frugal(blocks(net)) if recompute else []):
         torch.manual_seed(5)
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
             out = net(*args)
@@ -277,6 +277,22 @@ def test_a_compiled_run_takes_the_same_steps_and_resumes(tmp_path: Path, monkeyp
     assert len(made) == 2 and found is not None
     assert found.tensors["net"].keys() == toy().state_dict().keys()
     assert all(torch.equal(p, q) for p, q in zip(net.parameters(), plain.parameters(), strict=True))
+
+
+def test_a_compiled_run_that_recomputes_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    compile_ = partial(torch.compile)
+
+    def backend(graph: Any, _inputs: Any) -> Any:
+        made.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda net: compile_(net, backend=backend))
+    steps = train(toy(), loss, batches, replace(SETTINGS, compile=True, recompute=True))
+    next(steps)
+    first = len(made)
+    assert len(list(steps)) > 1
+    assert len(made) == first > 0
 
 
 @pytest.mark.parametrize("most", [0.5, 1e6])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from obverse.ground.errors import InvalidArgument
+
+Frugal = list[tuple[nn.Module, Callable[..., Any]]]
 
 
 def blocks(net: nn.Module) -> list[nn.Module]:
@@ -30,18 +33,25 @@ def blocks(net: nn.Module) -> list[nn.Module]:
     return found
 
 
-@contextmanager
-def recomputing(parts: list[nn.Module]) -> Iterator[None]:
-    """While this lasts, these modules keep their inputs only; what they compute has the same bits.
+def frugal(parts: list[nn.Module]) -> Frugal:
+    """These modules, each with a forward pass that keeps its inputs only.
+
+    Made once for all steps: a compiled net is compiled again, and soon no more, where it meets another one.
 
     Source:   Chen et al. (2016).
     """
-    for part in parts:
-        part.forward = partial(checkpoint, part.forward, use_reentrant=False)
+    return [(part, partial(checkpoint, part.forward, use_reentrant=False)) for part in parts]
+
+
+@contextmanager
+def recomputing(parts: Frugal) -> Iterator[None]:
+    """While this lasts, these modules keep their inputs only; what they compute has the same bits."""
+    for part, forward in parts:
+        part.forward = forward
     try:
         yield
     finally:
-        for part in parts:
+        for part, _ in parts:
             del part.forward  # that of its class comes back
 
 

@@ -15,7 +15,7 @@ from obverse.ground.shapes import bad_rows
 from obverse.train import dropout, optimizer, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.health import Origin, origin
-from obverse.train.memory import blocks, recomputing
+from obverse.train.memory import blocks, frugal, recomputing
 from obverse.train.meter import Meter
 from obverse.train.outcome import Outcome, exchanged
 from obverse.train.parts import in_parts
@@ -64,7 +64,7 @@ class State:
         else:
             shards.check(settings, net is not self.given)
             self.raw = self.net = sharding.shards(self.given, accelerator.device)
-        self.blocks = blocks(self.raw) if settings.recompute else []
+        self.frugal = frugal(blocks(self.raw)) if settings.recompute else []
         self.parameters = list(self.raw.parameters())
         made = optimizers(self.raw, settings)
         self.optimizers = [made] if isinstance(made, torch.optim.Optimizer) else made
@@ -156,7 +156,7 @@ class State:
         parts = in_parts(batch, self.settings.accumulate, self.accelerator.device)
         losses: list[Loss] = []
         first: Tensor | float = 0.0
-        with self._seeded(), recomputing(self.blocks):
+        with self._seeded(), recomputing(self.frugal):
             for i, part in enumerate(parts):
                 kept = i + 1 < len(parts) and not self.sharded  # what is kept here is added up before it is exchanged
                 apart = self.accelerator.no_sync(self.net) if kept else nullcontext()

@@ -65,7 +65,7 @@ class Training:
         snapshot_every: steps between those snapshots; 0 is only at the end.
         accumulate: parts in which a step's batch is worked through, to save memory; changes no draw.
         recompute: keep the activations between blocks only and compute those within again: less memory, a third more
-            time, the same bits.
+            time, the same bits (but that a batch norm within, which no net of ours has, counts its batch twice).
         compile: torch.compile the net: faster after a minute or so; other last bits.
         precision: "fp32", "bf16" or "fp16"; weights, average and optimiser are float32 in all three.
         save_every: steps between checkpoints; 0 is only at the end.

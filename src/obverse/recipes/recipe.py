@@ -35,7 +35,7 @@ class Recipe:
         encoder: a folder with an AutoencoderKL of diffusers; its latents are learnt in place of the images.
         augment: what images go through, such as flip, crop:pixels=2, jitter; several with +.
         holdout: share of the samples kept for judging; 0 keeps none.
-        conditional: learn each class apart, if there are classes.
+        conditional: whether each class is learnt apart, if there are classes; else all are as one.
         drop: share of conditions hidden while training, so that guidance works.
         schedule: the path, such as linear, cosine, vp, edm.
         predicts: what the network predicts: data, noise, flow, v, velocity, score, edm.

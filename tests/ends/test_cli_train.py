@@ -51,6 +51,18 @@ def test_a_training_ends_with_a_flip_book_of_its_sample_grids(capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["parts"]["samples/flip.gif"] == ""
 
 
+def test_a_step_that_overflowed_leaves_no_mark_on_the_loss_that_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflowing(*args: Any, **kwargs: Any) -> Any:
+        fitting = fit(*args, **kwargs)
+        return fitting._replace(steps=(s._replace(loss=float("nan")) if s.step == 2 else s for s in fitting.steps))
+
+    monkeypatch.setattr("obverse.recipes.fit", overflowing)
+    assert main(["train", "two-moons", "--steps", "3", "--batch", "8", "--quiet", "--json", "--out", "run"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["loss"] > 0
+
+
 def test_a_report_binds_the_flip_book_of_a_run_that_never_ended() -> None:
     argv = ["train", "digits", *TRAIN, "--steps", "90", "--sample-every", "2", "--out", "run", "--until", "4"]
     assert main(argv) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, fields
 from itertools import chain, count
@@ -129,7 +130,9 @@ def _followed(
         for step in fitting.steps:
             last = step.step
             share = max(0.02, 1 / (last - first))  # a trend to look at, nothing more
-            loss, pace = loss + share * (step.loss - loss), pace + share * (step.seconds - pace)
+            pace += share * (step.seconds - pace)
+            if math.isfinite(step.loss):  # else fp16 overflowed, and the step was not taken
+                loss += share * (step.loss - loss)
             numbers = {"loss": loss, "samples_per_second": recipe.training.batch / pace}
             bar.to(last, {**numbers, "skipped": step.skipped} if step.skipped else numbers)
             tracking.follow()

@@ -135,7 +135,8 @@ def test_a_report_draws_once_by_any_solver(
 
     monkeypatch.setattr(Trained, "sampled", noted)
     monkeypatch.setattr("obverse.report.scores.SAMPLERS", (("ddim", 2),))
-    monkeypatch.setattr("obverse.report.write.work_of_coin", lambda _: 0)
+    monkeypatch.setattr("obverse.report.coin.STEPS", 1)
+    monkeypatch.setattr("obverse.report.coin._POINTS", 1)
     report = write(
         points, tmp_path / "a.html", sampling=sampling, progress=lambda title, done, _: told.append((title, done))
     )

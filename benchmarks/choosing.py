@@ -14,6 +14,7 @@ import contextlib
 import inspect
 import io
 import json
+import math
 import re
 import tempfile
 from collections.abc import Callable, Iterable
@@ -113,27 +114,27 @@ def errors(peers: list[dict[str, Any]]) -> str:
     best = {(row["problem"], row["calls"]): row["peer"]["rms"]["rms"] for row in beside}
     noises = {row["problem"]: row["noises"] for row in beside}
     packages = sorted({name for row in beside for name in row["peer"]["packages"]})
-    rows, lines = [], {name: Line(name, [], []) for name in ("default", *OTHERS)}
-    for calls in CALLS:
-        row = [str(calls)]
-        for problem in SHOWN:
-            exact = problems.problem(problem)
-            exact = replace(exact, count=noises.get(problem, exact.count))  # the peers' noise
-            for name, asked in (("default", {}), *OTHERS.items()):
-                ask = {} if name == "default" else asked
-                found = ours_scores(exact, SCHEDULE, calls, problems.CACHE, **ask)
-                row.append(f"{found['rms']:.2g}")
-                if problem == SHOWN[0]:
-                    lines[name] = Line(name, [*lines[name].x, calls], [*lines[name].y, found["rms"]])
-            if best:
-                row.append(f"{best[problem, calls]:.2g}" if (problem, calls) in best else "")
-        rows.append(row)
-    errors = chart("errors", list(lines.values()), x="network calls", y="distance to the exact end", log=True)
-    written(DOCS / "errors.svg", errors, "Error against network calls, on gmm2")
-    columns = ["default", *OTHERS, *(["best peer"] if best else [])]
-    found = table(["calls", *(f"{problem}: {name}" for problem in SHOWN for name in columns)], rows)
-    told = f"Best peer: of {', '.join(packages)}, the method and spacing that were best in hindsight of those tried."
-    return f"{found}\n\n{told}" if best else found
+    columns, parts = ["default", *OTHERS, *(["best peer"] if best else [])], []
+    for problem in SHOWN:
+        exact = problems.problem(problem)
+        exact = replace(exact, count=noises.get(problem, exact.count))  # the peers' noise
+        found = {
+            name: [ours_scores(exact, SCHEDULE, calls, problems.CACHE, **asked)["rms"] for calls in CALLS]
+            for name, asked in {"default": {}, **OTHERS}.items()
+        }
+        if best:
+            found["best peer"] = [best.get((problem, calls), math.nan) for calls in CALLS]
+        rows = zip(CALLS, *found.values(), strict=True)
+        cells = [[str(calls), *("" if one != one else f"{one:.2g}" for one in row)] for calls, *row in rows]
+        parts += [f"**{problem}**", table(["calls", *columns], cells)]
+        if problem == SHOWN[0]:
+            lines = [Line(name, CALLS, row) for name, row in found.items()]
+            errors = chart("errors", lines, x="network calls", y="distance to the exact end", log=True)
+            written(DOCS / "errors.svg", errors, f"Error against network calls, on {problem}")
+    if best:
+        names = ", ".join(packages)
+        parts.append(f"Best peer: of {names}, the method and spacing that were best in hindsight of those tried.")
+    return "\n\n".join(parts)
 
 
 def spread() -> str:

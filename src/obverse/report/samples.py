@@ -16,7 +16,7 @@ from obverse.ground.shapes import against
 from obverse.metrics import nearest
 from obverse.recipes import Evaluation
 from obverse.recipes.evaluation import neighbours_by
-from obverse.report.page import Section, cards, prose, table
+from obverse.report.page import Section, cards, digits, prose, table
 from obverse.report.sounds import Hearing
 from obverse.report.subject import Subject
 from obverse.sampler import Step
@@ -152,7 +152,7 @@ def _beside(subject: Subject, name: str, x: Tensor, train: Tensor | None, player
         return f"<div>{upper}{players(of, x)}</div>"
     found = nearest(*map(neighbours_by(subject.trained.recipe, subject.trained.facts), (x, train)))
     words, near = (
-        f"nearest in the training data, median distance {float(found.distance.median()):.3g}",
+        f"nearest in the training data, median distance {digits(float(found.distance.median()))}",
         train[found.index],
     )
     lower = subject.show(near, f"training samples nearest to the samples{of}", words, columns=columns)

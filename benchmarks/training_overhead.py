@@ -62,9 +62,10 @@ def network(kind: str) -> tuple[nn.Module, tuple[int, ...]]:
 class Bench:
     """Steps of a network, bare and with an objective."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, plain: bool = False) -> None:
         self.kind, (self.net, self.shape) = kind, network(kind)
-        self.adam = torch.optim.AdamW(self.net.parameters(), lr=1e-4, fused=True)
+        weights = self.net.parameters()
+        self.adam = torch.optim.Adam(weights) if plain else torch.optim.AdamW(weights, lr=1e-4, fused=True)
         self.model = ob.Network(self.net, "linear")
         self.x, self.eps = torch.randn(BATCH, *self.shape), torch.randn(BATCH, *self.shape)
         self.t, self.rows = torch.rand(BATCH), torch.arange(BATCH)
@@ -123,13 +124,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--plain", action="store_true", help="torch's Adam as it comes, in all but the trainer")
     parser.add_argument("--nets", nargs="+", default=["mlp", "unet"])
     options = parser.parse_args()
     torch.set_num_threads(1)
     results: dict[str, dict[str, float]] = {}
     print("net   objective step      wall  own CPU")
     for kind in options.nets:
-        bench, steps = Bench(kind), 64 if kind == "mlp" else 8  # whole blocks of draws
+        bench, steps = Bench(kind, options.plain), 64 if kind == "mlp" else 8  # whole blocks of draws
         training = Training(steps=FOREVER, batch=BATCH, save_every=0, sample_every=0)
         cases = [("-", "bare again", lambda bench=bench: bench.bare())]
         for name, words in OBJECTIVES.items():

@@ -262,10 +262,10 @@ def test_parts_of_a_step_do_not_draw_each_others_steps_again(monkeypatch: pytest
     make = Draws._make
     monkeypatch.setattr(Draws, "_make", lambda self, *asked: (made.append(1), make(self, *asked))[1])
     objective, model, x = Objective(), gaussian(Linear()), torch.zeros(32, 3)
-    for step in range(64):
+    for step in range(128):
         for part in (slice(0, 16), slice(16, 32)):
             objective.noised(model, x[part], step=step, samples=torch.arange(32)[part])
-    assert len(made) == 4  # two parts, two blocks of 32 steps
+    assert len(made) == 4  # two parts, two blocks of 64 steps
     assert len(objective.draws._kept) == 2
 
 

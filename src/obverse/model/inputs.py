@@ -40,7 +40,7 @@ class Time(TimeInput, name="t"):
         require(self.scale > 0, f"t: scale > 0, got {self.scale} (SD3, FLUX: 1000).")
 
     def __call__(self, level: Level) -> Number:
-        return self.scale * level.t
+        return level.t if self.scale == 1 else self.scale * level.t
 
 
 @dataclass(frozen=True)

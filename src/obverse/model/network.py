@@ -106,9 +106,9 @@ class Network(Model):
     def at(self, level: Level, like: Tensor) -> Call:
         self._look_over()
         dtype, place = self._wants(like)
-        time = exact(self.time(level)).to(place, _precise(dtype))
+        time = exact(self.time(level)).to(place, _precise(dtype), copy=True)  # a network may write on it
         if time.ndim == 0:
-            time = time.expand(len(like)).contiguous()
+            time = time.repeat(len(like))
         elif time.shape != like.shape[:1]:
             raise InvalidArgument(f"{len(time)} levels for {len(like)} states: give one for all or one for each.")
         scale = None if isinstance(self.precondition, Unscaled) else against(self.precondition(level), like)

@@ -13,9 +13,9 @@ from obverse.ground import noise
 from obverse.ground.numerics import Number, exact
 from obverse.objective.times import TimeLaw
 from obverse.objective.weightings import Weighting
-from obverse.path import Level, Noise, Prediction, Schedule, gain
+from obverse.path import Level, Prediction, Schedule
 
-_MOST = 32  # steps drawn at once: beyond, arithmetic costs more than calls
+_MOST = 64  # steps drawn at once: beyond, arithmetic costs more than calls
 _PARTS = 8  # of a step, whose draws are kept beside each other
 _NUMBERS = 2**15  # drawn at once, at most: beyond, memory traffic costs more than calls
 
@@ -43,7 +43,6 @@ class Moment(NamedTuple):
     on_data: Tensor
     on_noise: Tensor
     weight: Tensor
-    to_noise: Tensor
     ratio: Number
     logsnr: Tensor
     hide: Tensor | None
@@ -52,7 +51,7 @@ class Moment(NamedTuple):
 class Draws:
     """Draws of steps, some ahead of the one that is asked for: the same bits, for a fraction of the calls.
 
-    A draw is a function of (seed, purpose, step, sample); making those of 32 small steps takes little longer than
+    A draw is a function of (seed, purpose, step, sample); making those of 64 small steps takes little longer than
     making one. Whole blocks of steps are made, from a multiple of their size on, so that bits do not depend on where
     one begins.
 
@@ -89,7 +88,6 @@ class Draws:
         hide = noise.uniform((batch,), purpose="drop", step=block, **who).to(asked.device) if asked.hides else None
         ratio = self.times.ratio(level)
         weight = self.weighting.on(asked.face, level, self.times.density(level) * ratio) * ratio
-        to_noise = exact(gain(asked.face, Noise(), level)) ** 2
         a, b = asked.face.row(level)
         wide = torch.promote_types(asked.dtype, torch.float32)
 
@@ -101,7 +99,6 @@ class Draws:
             return both.reshape(count, 2, batch, *(1,) * (len(asked.shape) - 1)).unbind()
 
         data = row(level.alpha, a), row(level.sigma, b)
-        loss = over(weight, wide).unbind(), over(to_noise, wide).unbind()
         levels = [
             Level(*values)
             for values in zip(*(_cut(getattr(level, f.name), count, batch) for f in fields(level)), strict=True)
@@ -109,7 +106,8 @@ class Draws:
         ratios = _cut(ratio, count, batch) if isinstance(ratio, Tensor) and ratio.ndim else [ratio] * count
         logsnr = _cut(level.logsnr, count, batch)
         hidden = [None] * count if hide is None else hide.unbind()
-        return [Moment(*row) for row in zip(eps.unbind(), levels, *data, *loss, ratios, logsnr, hidden, strict=True)]
+        columns = eps.unbind(), levels, *data, over(weight, wide).unbind(), ratios, logsnr, hidden
+        return [Moment(*row) for row in zip(*columns, strict=True)]
 
 
 def _cut(values: Number, count: int, batch: int) -> Sequence[Tensor]:

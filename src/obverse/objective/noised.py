@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from obverse.ground.numerics import Number
+from obverse.ground.numerics import Number, exact
 from obverse.ground.shapes import moved, rows
-from obverse.path import Level
+from obverse.path import Level, Noise, Prediction, gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Noised:
               cond: the conditions, some of them hidden; a row each, or None.
               level: of each sample.
               weight: on the squared error; (batch,).
-              to_noise: what makes a squared error one of the noise; (batch,).
+              face: what is predicted.
               ratio: of the time law at each sample.
               logsnr: of each sample; float64 (batch,).
               shown: which samples are shown the network's own estimate; bool, (batch,), or None for none.
@@ -32,14 +32,14 @@ class Noised:
     cond: Any
     level: Level
     weight: Tensor
-    to_noise: Tensor
+    face: Prediction
     ratio: Number
     logsnr: Tensor
     shown: Tensor | None = None
 
     def part(self, where: slice, device: torch.device) -> Noised:
         """Some of its rows, on a device; levels stay on the CPU."""
-        tensors = {name: getattr(self, name)[where].to(device) for name in ("x_t", "target", "weight", "to_noise")}
+        tensors = {name: getattr(self, name)[where].to(device) for name in ("x_t", "target", "weight")}
         ratio = self.ratio[where] if isinstance(self.ratio, Tensor) and self.ratio.ndim else self.ratio
         cond = moved(rows(self.cond, where), device)
         shown = None if self.shown is None else self.shown[where].to(device)
@@ -51,8 +51,8 @@ class Loss(NamedTuple):
     """A loss, as a whole and apart.
 
     mean: what to differentiate; (). per_sample: (batch,). level: where each sample was looked at.
-    logsnr: log-SNR of each sample; float64 (batch,). error: its mean squared error, unweighted, and to_noise what makes
-    that one of eps; (batch,), detached.
+    logsnr: log-SNR of each sample; float64 (batch,). error: its mean squared error, unweighted; (batch,), detached.
+    face: what the error is of.
     """
 
     mean: Tensor
@@ -60,9 +60,9 @@ class Loss(NamedTuple):
     level: Level
     logsnr: Tensor
     error: Tensor
-    to_noise: Tensor
+    face: Prediction
 
     @property
     def noise_error(self) -> Tensor:
         """Mean squared error of eps, unweighted, what weightings act on; (batch,), detached."""
-        return self.to_noise.to(self.error) * self.error
+        return exact(gain(self.face, Noise(), self.level)).square().to(self.error) * self.error

@@ -179,7 +179,7 @@ class Objective:
         if self.recall:
             drawn = noise.uniform((len(x),), seed=seed, purpose="recall", step=step, samples=here)
             shown = (drawn < self.recall).to(x.device)
-        return Noised(x_t, target, cond, now.level, now.weight, now.to_noise, now.ratio, now.logsnr, shown)
+        return Noised(x_t, target, cond, now.level, now.weight, model.face, now.ratio, now.logsnr, shown)
 
     def _paired(self, x: Tensor, cond: Cond, eps: Tensor, seed: int, step: int, samples: Tensor) -> Tensor:
         if self.source is not None:
@@ -194,7 +194,7 @@ class Objective:
         error = mean_of_rows(mse_loss(answer, target, reduction="none"))
         weighted = batch.weight.to(error) * self.error(error)
         per_sample = self.weighting.balance(weighted, batch.level, model, batch.ratio)
-        return Loss(per_sample.mean(), per_sample, batch.level, batch.logsnr, error.detach(), batch.to_noise)
+        return Loss(per_sample.mean(), per_sample, batch.level, batch.logsnr, error.detach(), batch.face)
 
     def _answer(self, model: Model, batch: Noised) -> Tensor:
         if batch.shown is None:

@@ -430,6 +430,27 @@ def test_two_processes_pair_as_one_with_all_rows(base: str, tmp_path: Path) -> N
     assert torch.equal(torch.cat([torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]), whole)
 
 
+def test_a_pool_gathers_where_the_processes_exchange_and_pairs_where_the_rows_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NCCL refuses tensors on the CPU; "meta" stands for its device, of which nothing can be read."""
+    x, eps, label = normal(8, 2), normal(8, 2, what="eps"), torch.arange(8) % 2
+    whole = iter([torch.tensor([4, 4]), torch.arange(8), x, eps, label])
+
+    def all_gather(parts: list[Tensor], rows: Tensor) -> None:
+        if {part.device.type for part in (*parts, rows)} != {"meta"}:
+            raise RuntimeError("No backend type associated with device type cpu")
+        parts[:] = next(whole).chunk(2)
+
+    answers = {"is_initialized": True, "get_world_size": 2, "get_rank": 1, "get_backend_config": "meta:nccl"}
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.distributed, name, lambda answer=answer: answer)
+    monkeypatch.setattr(torch.distributed, "all_gather", all_gather)
+    paired = Coupling.of("pool:base=within").pair(x[4:], eps[4:], label[4:], samples=torch.arange(4, 8))
+    assert paired.device.type == "cpu"
+    assert torch.equal(paired, Coupling.of("within").pair(x, eps, label)[4:])
+
+
 class Lookout(nn.Module):
     """Remembers the states that it is asked about."""
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -19,6 +21,7 @@ from obverse.data import batches, load
 from obverse.ground.errors import InvalidArgument
 from obverse.recipes import Recipe, build
 from obverse.train import processes
+from obverse.train.outcome import exchanged
 
 SCRIPT = """
 from pathlib import Path
@@ -99,6 +102,21 @@ def test_the_number_of_processes_changes_nothing_but_roundings_also_on_the_way(
     one, two, there, back = (weights(tmp_path / name) for name in ("1", "2", "1-2", "2-1"))
     assert max(apart(one, other) for other in (two, there, back)) <= 1e-6
     assert apart(one, {name: torch.zeros_like(value) for name, value in one.items()}) > 0.1
+
+
+def test_a_step_is_exchanged_where_the_processes_do_wherever_its_loss_is() -> None:
+    """NCCL refuses tensors on the CPU; "meta" stands for its device, of which nothing can be read."""
+    each = torch.arange(3.0)
+    loss: Any = SimpleNamespace(mean=each.mean(), per_sample=each, logsnr=10 * each)
+
+    def gather(sent: Tensor) -> Tensor:
+        assert sent.device.type == "meta", "No backend type associated with device type cpu"
+        return torch.tensor([1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0, 10.0, 2.0, 20.0]).repeat(2)
+
+    group: Any = SimpleNamespace(num_processes=2, device=torch.device("meta"), gather=gather)
+    step = exchanged(group, [loss], torch.tensor(2.0), 0.0, 0, None, shards=False)
+    assert (step.loss, step.norm) == (1.0, 2.0)
+    assert step.per_sample.tolist() == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
 
 
 class Witness(nn.Module):

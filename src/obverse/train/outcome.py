@@ -65,7 +65,7 @@ def exchanged(
     numbers = (mean, norm, part, heard)
     head = [value.to(mean) if isinstance(value, Tensor) else mean.new_tensor(value) for value in numbers]
     sent = torch.cat([torch.stack(head), torch.stack(columns, 1).flatten()])
-    table: Tensor = accelerator.gather(sent).cpu().reshape(count, -1)
+    table: Tensor = accelerator.gather(sent.to(accelerator.device)).cpu().reshape(count, -1)
     # process r holds rows r, r + processes ...; the gradient is one for all processes, or each holds its shards
     rows = table[:, 4:].reshape(count, -1, len(columns)).transpose(0, 1).reshape(-1, len(columns))
     loss, shared, first = float(table[:, 0].mean()), float(table[0, 1]), float(table[:, 2].mean())

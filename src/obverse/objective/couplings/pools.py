@@ -43,10 +43,10 @@ class Pool(Coupling, name="pool"):
 
         if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
             return self.base.paired(batch)
-        counts = _gathered(torch.tensor([len(batch)], device=batch.x.device))
+        counts = _gathered(torch.tensor([len(batch)]))
         if int(counts.min()) != int(counts.max()):
             raise InvalidArgument(f"pool: every process brings as many rows, got {counts.tolist()} (drop the last).")
-        samples = None if batch.samples is None else _gathered(batch.samples.to(batch.x.device)).cpu()
+        samples = None if batch.samples is None else _gathered(batch.samples)
         whole = Batch(
             _gathered(batch.x), _gathered(batch.eps), mapped(_gathered, batch.cond), batch.seed, batch.step, samples
         )
@@ -87,8 +87,11 @@ def pooled(
 
 
 def _gathered(rows: Tensor) -> Tensor:
+    """The rows of all processes, where these are; on their way they are where the processes exchange (NCCL: a GPU)."""
     from torch import distributed
 
-    parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, rows.contiguous())
-    return torch.cat(parts)
+    carried = [pair.partition(":")[0] for pair in distributed.get_backend_config().split(",")]
+    sent = rows.to(rows.device if rows.device.type in carried else carried[0]).contiguous()
+    parts = [torch.empty_like(sent) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, sent)
+    return torch.cat(parts).to(rows.device)

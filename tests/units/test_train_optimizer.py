@@ -157,6 +157,28 @@ def test_an_optimiser_whose_state_is_no_tensor_is_refused() -> None:
         state([lbfgs], net)
 
 
+class Recalling(torch.optim.SGD):
+    """Remembers its gradients in a list."""
+
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p].setdefault("recent", []).append(p.grad.clone())
+        super().step()
+
+
+def test_an_optimiser_that_cannot_be_saved_is_refused_after_its_first_step_and_not_when_it_is_saved(
+    tmp_path: Path,
+) -> None:
+    def steps(run: Run | None) -> Iterator[Any]:
+        return train(toy(), loss, batches, replace(SETTINGS, save_every=0), run=run, optimizers=one(Recalling))
+
+    with pytest.raises(CheckpointError, match=r"Recalling keeps a list \('recent' of '0\.weight'\).*'recent-0'"):
+        next(steps(Run.create(tmp_path, {})))
+    assert not (tmp_path / "checkpoints").exists()
+    assert len(list(steps(None))) == SETTINGS.steps  # where nothing is kept it may keep what it likes
+
+
 def test_the_state_of_another_optimiser_is_refused(tmp_path: Path) -> None:
     run = Run.create(tmp_path, {})
     for _ in train(toy(), loss, batches, replace(SETTINGS, steps=1), run=run):

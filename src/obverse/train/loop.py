@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor, nn
 
 from obverse.ground.errors import DataError, InvalidArgument
-from obverse.train import checkpoint, shards
+from obverse.train import checkpoint, optimizer, shards
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import Average
 from obverse.train.interrupt import Listening, Stopped
@@ -95,7 +95,8 @@ def train(
                   settings name. The rate of every step is settings'.
     Returns:  an iterator over the steps that are left.
     Raises:   NonFinite when a step would not be; the net is as it was before. Stopped when asked to by SIGINT, SIGTERM
-              or SIGHUP, after saving. CheckpointError when saving fails. InvalidArgument for what does not fit.
+              or SIGHUP, after saving. CheckpointError when saving fails, or will, after the first step. InvalidArgument
+              for what does not fit.
     Example:
         >>> import torch
         >>> from types import SimpleNamespace
@@ -125,10 +126,10 @@ def train(
     writer = run if state.accelerator.is_main_process else None
     if writer is not None:
         writer.rewind(state.step, settings.keep)
-    return _steps(state, batches, _Record(state, writer))
+    return _steps(state, batches, _Record(state, writer), kept=run is not None)
 
 
-def _steps(state: State, batches: Callable[[int], Iterator[Any]], record: _Record) -> Iterator[Progress]:
+def _steps(state: State, batches: Callable[[int], Iterator[Any]], record: _Record, *, kept: bool) -> Iterator[Progress]:
     settings = state.settings
     state.net.train()
     stream = iter(batches(state.step))
@@ -143,6 +144,8 @@ def _steps(state: State, batches: Callable[[int], Iterator[Any]], record: _Recor
                     f"batches ended before step {state.step} of {settings.steps}; it has to go on for ever."
                 )
             outcome = state.advance(batch, signals.heard)
+            if kept and state.step - state.skipped == 1:  # what cannot be saved is found now, not when it is to be
+                optimizer.state(state.optimizers, state.raw)
             # processes hear at different moments; what was exchanged is what all of them know
             signals.agreed = None if state.accelerator.num_processes == 1 else outcome.heard
             progress = record.line(outcome, time.perf_counter() - begun)

@@ -86,8 +86,9 @@ def state(chosen: Optimizers, net: nn.Module, begun: Mapping[str, float] | None 
                     continue
                 if not isinstance(value, Tensor | int | float):
                     raise CheckpointError(
-                        f"{type(optimizer).__name__} keeps a {type(value).__name__} ({key!r}), which no checkpoint "
-                        f"holds."
+                        f"{type(optimizer).__name__} keeps a {type(value).__name__} ({key!r} of {name!r}), and "
+                        f"checkpoints hold tensors and numbers: let it keep one under a key for each part, such as "
+                        f"'{key}-0', or train without a run."
                     )
                 found[f"{key}.{name}"] = value if isinstance(value, Tensor) else _tensor(value)
     return found

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from obverse.ground.errors import InvalidArgument
+from obverse.nets import Architecture
 from obverse.recipes import Recipe, Trained, fit
 from obverse.recipes.build import network
 from obverse.train import Training
@@ -76,6 +78,50 @@ def test_a_weighting_that_is_learnt_is_refused_in_shards_before_anything_is_writ
     monkeypatch.setattr("obverse.recipes.fitting.here", lambda: pytest.fail("it was not refused in time"))
     with pytest.raises(InvalidArgument, match=r"weighting='learned'.*no shards"):
         fit(replace(RECIPE, weighting="learned"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+class Gain(nn.Module):
+    """Nothing to turn, and no blocks."""
+
+    def __init__(self, shape: tuple[int, ...], trained: bool) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(shape), requires_grad=trained)
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return x_t * self.gain
+
+
+@dataclass(frozen=True)
+class Gains(Architecture, name="gains-for-test"):
+    trained: bool = True
+
+    def module(self, shape: tuple[int, ...], condition: Any) -> nn.Module:
+        return Gain(shape, self.trained)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"coupling": "within"}, "within needs labels"),
+        ({"coupling": "within", "data": "digits", "conditional": False}, "within needs labels"),
+        ({"coupling": "exact-ot:cost=conditioned"}, "cond is None"),
+        ({"augment": "flip"}, "augment is for images"),
+        ({"optimizer": "muon"}, "turns matrices"),
+        ({"recompute": True}, "block by block"),
+        ({"net": "gains-for-test:trained=false"}, "no parameter to train"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+    change: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i % 7}" for i in range(40)))
+    settings = {name: change[name] for name in ("optimizer", "recompute") if name in change}
+    training = replace(RECIPE.training, **settings)
+    recipe = Recipe(data=str(tmp_path / "table.csv"), net="gains-for-test", training=training)
+    recipe = replace(recipe, **{name: value for name, value in change.items() if name not in settings})
+    with pytest.raises(InvalidArgument, match=words):
+        list(fit(recipe, tmp_path / "run").steps)
     assert not (tmp_path / "run").exists()
 
 

@@ -23,6 +23,7 @@ from obverse.recipes.recipe import Recipe
 from obverse.train import Progress, Run, shards, train
 from obverse.train.lock import alone
 from obverse.train.processes import here
+from obverse.train.refusals import check_training
 from obverse.train.session import read, record, session, warning
 
 if TYPE_CHECKING:
@@ -86,10 +87,11 @@ def fit(
     net, objective, settings = build.network(recipe, facts), build.objective(recipe), recipe.training
     objective.check(build.model(recipe, net))
     shards.foreseen(settings, beside=objective.weighting.beside() is not None)
+    check_training(net, settings)
     group = here()
     floor = Floor.of(recipe, facts, objective)
     learning = Learning(recipe, net, data, objective, rank=group.process_index, processes=group.num_processes)
-    learning.stream(0)
+    learning.check()
     each = settings.batch // group.num_processes
     if each % settings.accumulate:
         raise InvalidArgument(f"accumulate divides the batch of a process, got {settings.accumulate} for {each} rows.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from obverse.data import Batch, Dataset, batches
 from obverse.objective import Independent, Loss, Objective
+from obverse.objective.couplings.sources import eps_for
 from obverse.objective.noised import Noised
 from obverse.recipes import build
 from obverse.recipes.recipe import Recipe
@@ -51,12 +53,20 @@ class Learning:
         self.path = build.model(recipe, net)  # asked for its schedule and face only
         self.model, self.net = self.path, net
 
+    def check(self) -> None:
+        """Refuse what makes no batches, or none that can be paired, by pairing the first.
+
+        Raises:   InvalidArgument as of `batches` and of the coupling.
+        """
+        found, seed = self._batches(0), self.recipe.training.seed
+        if self.paired:
+            batch = next(found)
+            draw: dict[str, Any] = {"seed": seed, "step": batch.step, "samples": batch.rows}
+            self.objective.coupling.pair(batch.x, eps_for(batch.x, **draw), self.recipe.told(batch.label), **draw)
+
     def stream(self, step: int) -> Iterator[Batch]:
         """The batches from a step on."""
-        settings = self.recipe.training
-        found = batches(
-            self.data, settings.batch, seed=settings.seed, start=step, augment=self.recipe.augment, **self.place
-        )
+        found = self._batches(step)
         if self.data.decoded_later and not self.early:
             found = ahead(found)
         if not self.paired:
@@ -84,6 +94,10 @@ class Learning:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what it had learnt."""
         self.objective.load(state)
+
+    def _batches(self, step: int) -> Iterator[Batch]:
+        settings, augment = self.recipe.training, self.recipe.augment
+        return batches(self.data, settings.batch, seed=settings.seed, start=step, augment=augment, **self.place)
 
     def _ready(self, batch: Batch) -> Ready:
         noised = self.objective.noised(

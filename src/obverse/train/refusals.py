@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.train.checkpoint import Checkpoint
 from obverse.train.ema import difference
+from obverse.train.memory import blocks
+from obverse.train.optimizer import optimizers
 from obverse.train.protocols import Loss
 from obverse.train.settings import Training
 
@@ -22,6 +24,14 @@ def check_net(net: nn.Module) -> None:
             raise InvalidArgument(
                 f"{name!r} of this net is of type {type(value).__name__}, and checkpoints hold tensors only."
             )
+
+
+def check_training(net: nn.Module, settings: Training) -> None:
+    """Refuse a net that cannot be trained in the way that settings ask for; nothing is kept of it."""
+    check_net(net)
+    optimizers(net, settings)
+    if settings.recompute:
+        blocks(net)
 
 
 def check_loss(loss: Loss) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.guidance import Guided
 from obverse.likelihood import log_density
-from obverse.model import Call, Cond, Gaussian, Microbatched, Model, Network
+from obverse.model import Around, Call, Cond, Gaussian, Microbatched, Model, Network
 from obverse.nets import Architecture, Conditions
+from obverse.objective import Objective
 from obverse.path import VP, Cosine, Level, Linear, Prediction, Schedule, V
 from obverse.sampler import Solver, Uniform, parallel, sample
 
@@ -177,6 +179,39 @@ def test_what_means_no_condition_has_the_parts_of_a_condition() -> None:
 def test_guidance_steers_a_model_not_a_network() -> None:
     with pytest.raises(InvalidArgument, match="A model is expected, got Linear"):
         Guided(nn.Linear(2, 2), 2.0)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Apart(Around):
+    """Own guidance, away from other models."""
+
+    model: Model
+    others: Any
+
+    def at(self, level: Level, like: Tensor) -> Call:
+        def call(x_t: Tensor, cond: Cond) -> Tensor:
+            good, *bad = (model(x_t, level, cond).on(self.face) for model in (self.model, *self.others))
+            return good + sum(good - other for other in bad)
+
+        return call
+
+
+def test_models_of_two_schedules_are_not_mixed_until_both_are_seen_on_one() -> None:
+    good, bad = Gaussian(torch.zeros(2), 0.5, Linear()), Gaussian(torch.zeros(2), 2.0, Cosine())
+    words = r"Apart asks .* model of linear and others\[1\] of cosine: give it others\[1\]\.on\(model\.schedule\)"
+    mixed = Apart(good, (good, bad))
+    for model in (mixed, Microbatched(mixed, 4), mixed.on("vp")):
+        for asked in (
+            lambda model=model: sample(model, (4, 2), steps=3),
+            lambda model=model: log_density(model, STATES),
+            lambda model=model: Objective()(model, STATES.float()),
+            lambda model=model: Guided(model, 2.0),
+        ):
+            with pytest.raises(InvalidArgument, match=words):
+                asked()
+    seen = Apart(good, (good, bad.on("linear")))
+    truth = Apart(good, (good, Gaussian(torch.zeros(2), 2.0, Linear())))
+    assert torch.allclose(sample(seen, (4, 2), steps=3), sample(truth, (4, 2), steps=3), rtol=1e-4)
 
 
 class Foreign(nn.Module):

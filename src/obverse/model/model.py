@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -83,12 +83,31 @@ class Model(ABC):
 
 
 def check_model(model: object) -> None:
-    """Refuse what is no model, such as a network whose convention nobody has named."""
+    """Refuse what is no model, such as a network whose convention nobody has named, or what mixes two schedules."""
     if not isinstance(model, Model):
         raise InvalidArgument(
             f"A model is expected, got {type(model).__name__}: wrap a network once, naming its schedule and what it "
             f"predicts, as in ob.Network(net, 'linear', predicts='flow')."
         )
+    within = dict(_within(model))
+    for name, part in within.items():
+        check_model(part)
+        first, other = next(iter(within)), part.schedule
+        if other != (its := within[first].schedule):
+            raise InvalidArgument(
+                f"{type(model).__name__} asks models of two schedules at one level, {first} of {its.label} and {name} "
+                f"of {other.label}: give it {name}.on({first}.schedule), and add up what they say in one face, "
+                f"model(x_t, level, cond).on(face)."
+            )
+
+
+def _within(model: Model) -> Iterator[tuple[str, Model]]:
+    """The models that a model is made of, alone or several in a field."""
+    for name, value in vars(model).items():
+        several = isinstance(value, tuple | list)
+        for i, part in enumerate(value if several else [value]):
+            if isinstance(part, Model):
+                yield f"{name}[{i}]" if several else name, part
 
 
 class Around(Model):

@@ -102,8 +102,23 @@ def test_a_schedule_whose_end_is_rounding_is_rejected(broken: Broken, power: int
     assert told.startswith("alpha is 6.12323e-17 at t = 1, which is rounding")
 
 
-def test_a_schedule_that_runs_steeply_into_an_end_without_reaching_it_is_accepted(broken: Broken) -> None:
-    assert not broken(VP(0.1, 130.0))  # alpha ends at exp(-32.5), below any rounding of 1
+@pytest.mark.parametrize("beta_max", [130.0, 200.0, 1000.0])
+def test_a_schedule_that_runs_steeply_into_an_end_without_reaching_it_is_accepted(
+    beta_max: float, broken: Broken
+) -> None:
+    assert not broken(VP(0.1, beta_max))  # alpha ends at exp(-32.5) and less, below any rounding of 1
+
+
+@pytest.mark.parametrize("beta_max", [20.0, 200.0])
+@pytest.mark.parametrize(("name", "error"), [("alpha_dot", 1.001), ("sigma_dot", 1.05)])
+def test_a_steep_schedule_with_a_slightly_wrong_derivative_is_rejected(
+    name: str, error: float, beta_max: float, broken: Broken
+) -> None:
+    class Wrong(VP, name="wrong"):
+        pass
+
+    setattr(Wrong, name, lambda schedule, t: error * getattr(VP, name)(schedule, t))
+    assert set(broken(Wrong(0.1, beta_max))) == {DERIVATIVE, SDE}
 
 
 def test_a_solver_that_claims_order_two_and_has_one_is_rejected(broken: Broken) -> None:

@@ -126,11 +126,12 @@ def _end(schedule: Schedule) -> str:
 
 @law("schedule", "f and g² of its SDE lead back to the path")
 def _sde(schedule: Schedule) -> str:
-    """Integrates d log alpha = f dt and d nsr² = g² / alpha² dt (T17)."""
+    """Integrates d log alpha = f dt and d log nsr² = g² / sigma² dt (T17): logarithms, since nsr² may grow by e^80."""
     t = times(0.05, 0.9, 2500)  # irregular, or it would beat with the knots of a discrete schedule
     level = schedule.at(t)
-    alpha, nsr2 = exact(level.alpha), exact(level.nsr) ** 2
-    grown = torch.trapezoid(level.g2 / alpha**2, t) / (nsr2[-1] - nsr2[0]) - 1
+    alpha, sigma = exact(level.alpha), exact(level.sigma)
+    logsnr = exact(level.logsnr)
+    grown = torch.trapezoid(level.g2 / sigma**2, t) / (logsnr[0] - logsnr[-1]) - 1
     drift = torch.trapezoid(exact(level.f), t) - (alpha[-1] / alpha[0]).log()
     return f"{within('f', drift, 3e-4)}, {within('g²', grown, 3e-4)}"
 

@@ -433,6 +433,28 @@ def test_ones_own_members_have_names_on_the_command_line(capsys: pytest.CaptureF
     assert "There is no file theirs.py" in capsys.readouterr().err
 
 
+RISING = """
+from obverse.path import Schedule
+
+class Rising(Schedule, name="rising-path"):
+    def alpha(self, t): return t
+    def sigma(self, t): return 1 - t
+"""
+
+
+def test_inspect_says_of_a_schedule_whose_logsnr_rises_that_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text(RISING)
+    said = {}
+    for name in ("rising-path", "linear"):
+        assert main(["inspect", name, "--own", "mine.py"]) == 0
+        said[name] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("BROKEN")]
+    assert not said["linear"]
+    (line,) = said["rising-path"]
+    assert "log-SNR falls in t" in line and "from -inf at t = 0 to" in line and "obverse check" in line
+    assert main(["inspect", "rising-path", "--own", "mine.py", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["falls"] is False
+
+
 def test_curves_are_drawn_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert main(["inspect", "vp", "--out", str(tmp_path / "new" / "vp")]) == 0
     assert (tmp_path / "new" / "vp.path.svg").exists()

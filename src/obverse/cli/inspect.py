@@ -59,16 +59,24 @@ def main(argv: list[str]) -> int:
 def _schedule(options: Inspect, schedule: Schedule) -> int:
     import torch
 
+    from obverse.laws import laws_of
+    from obverse.laws.schedules import FALLS
+
+    falls = next(law for law in laws_of(schedule) if law.name == FALLS).verdict(schedule)
     at = schedule.at(torch.tensor(TIMES, dtype=torch.float64))
     columns = {name: getattr(at, name).tolist() for name in ("t", "alpha", "sigma", "logsnr", "f", "g2")}
     lines = [f"{type(schedule).__name__} ({schedule.spec}): {type(schedule).summary()}", "", _convention(), ""]
     lines.append("".join(f"{name:>12}" for name in columns))
     lines += ["".join(map(cell, row)) for row in zip(*columns.values(), strict=True)]
     low, high = schedule.range
-    lines += ["", f"log-SNR from {low:.5g} (source) to {high:.5g} (data)", _curve(schedule)]
+    lines += ["", f"log-SNR from {low:.5g} (source) to {high:.5g} (data)"]
+    if not falls.ok:
+        lines.append(f"BROKEN: {FALLS} from data to source, yet here it goes {falls.detail} (obverse check says more)")
+    lines.append(_curve(schedule))
     if options.out is not None:
         lines += [f"drawn in {path}" for path in _draw(schedule, options.out)]
-    options.result("\n".join(lines), {"schedule": schedule.spec, **{n: plain(c) for n, c in columns.items()}})
+    values = {"schedule": schedule.spec, "falls": falls.ok, **{n: plain(c) for n, c in columns.items()}}
+    options.result("\n".join(lines), values)
     return 0
 
 

@@ -12,6 +12,7 @@ from obverse.laws.law import all_within, demand, law, within
 from obverse.laws.problems import times
 from obverse.path import Schedule
 
+FALLS = "log-SNR falls in t"
 FEW = 24  # times where an inverse is asked: it may be a bisection
 SPREAD = 30.0  # log-SNR looked at: nsr from 3e-7 to 3e6
 ROUNDINGS = 2.0**-50  # relative, of a time: four last bits
@@ -31,7 +32,7 @@ def _finite(schedule: Schedule) -> str:
     return f"alpha in [{alpha.min():.3g}, {alpha.max():.3g}], sigma in [{sigma.min():.3g}, {sigma.max():.3g}]"
 
 
-@law("schedule", "log-SNR falls in t")
+@law("schedule", FALLS)
 def _falls(schedule: Schedule) -> str:
     t = _with_ends()
     logsnr = 2 * (schedule.alpha(t).log() - schedule.sigma(t).log())

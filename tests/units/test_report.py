@@ -120,6 +120,17 @@ def stands_alone(text: str) -> bool:
     return [script.get("type") for script in page.all("script")] == ["application/json"]
 
 
+def test_no_line_ends_within_a_number() -> None:
+    """A browser breaks 1e-09 after its hyphen."""
+    body = marks([Mark("the coin", "2.1e-16", "of <a> to b (mark: at most 1e-09)", True)])
+    body += table("to 3e+07", ["name", "4.e-8"], [["one", "seed 7, the-e-3"]], words=True)
+    body += picture(b"", alt="6e-5", caption="7e-6")
+    text = page("a", body, [], {})
+    assert re.findall(r'<span class="number">([^<]*)</span>', text) == ["2.1e-16", "1e-09", "3e+07", "4.e-8", "7e-6"]
+    assert 'alt="6e-5"' in text and "&lt;a&gt;" in text
+    assert re.search(r"\.number \{ white-space: nowrap; \}", text)
+
+
 def test_a_page_needs_nothing_but_itself_and_of_images_plays_nothing(digits: Looked) -> None:
     assert stands_alone(digits[1].path.read_text())
     assert not digits[2].all("audio")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ th:first-child, td.words { text-align: left; }
 tbody th { font-weight: 500; }
 td:not(.words) { white-space: nowrap; }
 td.words { overflow-wrap: anywhere; min-width: 9rem; }
+.number { white-space: nowrap; }
 """
 
 
@@ -78,7 +80,7 @@ def digits(value: float) -> str:
 
 def prose(text: str, *, quiet: bool = False) -> str:
     """A paragraph of plain text."""
-    return f"<p{' class=quiet' if quiet else ''}>{escape(text)}</p>"
+    return f"<p{' class=quiet' if quiet else ''}>{_told(text)}</p>"
 
 
 def picture(png: bytes, alt: str, caption: str = "", *, plot: bool = False) -> str:
@@ -121,21 +123,21 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, w
 
     def row(cells: Sequence[str]) -> str:
         kind = ' class="words"' if words else ""
-        rest = "".join(f"<td{kind}>{escape(cell)}</td>" for cell in cells[1:])
-        return f'<tr><th scope="row">{escape(cells[0])}</th>{rest}</tr>'
+        rest = "".join(f"<td{kind}>{_told(cell)}</td>" for cell in cells[1:])
+        return f'<tr><th scope="row">{_told(cells[0])}</th>{rest}</tr>'
 
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    top = "".join(f'<th scope="col">{_told(cell)}</th>' for cell in head)
     top = f"<thead><tr>{top}</tr></thead>" if head else ""
     body = "".join(map(row, rows))
-    return f'<div class="scroll"><table><caption>{escape(caption)}</caption>{top}<tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table><caption>{_told(caption)}</caption>{top}<tbody>{body}</tbody></table></div>'
 
 
 def marks(values: Iterable[Mark]) -> str:
     """The headline numbers, each with its verdict in words as well as in colour."""
     verdicts = {True: '<span class="passed">✓ passed</span>', False: '<span class="missed">✗ missed</span>', None: ""}
     items = (
-        f"<li>{escape(mark.name)}<strong>{escape(mark.value)}</strong>"
-        f'<span class="quiet">{escape(mark.words)}</span>{verdicts[mark.passed]}</li>'
+        f"<li>{escape(mark.name)}<strong>{_told(mark.value)}</strong>"
+        f'<span class="quiet">{_told(mark.words)}</span>{verdicts[mark.passed]}</li>'
         for mark in values
     )
     return f'<ul class="marks">{"".join(items)}</ul>'
@@ -163,4 +165,9 @@ def page(title: str, lead: str, sections: Iterable[Section], numbers: Mapping[st
 
 
 def _caption(text: str) -> str:
-    return f"<figcaption>{escape(text)}</figcaption>" if text else ""
+    return f"<figcaption>{_told(text)}</figcaption>" if text else ""
+
+
+def _told(text: str) -> str:
+    """Plain text as HTML, in which no line ends within a number: 1e-09 has a hyphen to break at."""
+    return re.sub(r"\d[\d.]*e[-+]\d+", r'<span class="number">\g<0></span>', escape(text))

@@ -186,6 +186,11 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
             0,
         ),  # what else would end now has no say
         ("import atexit; from obverse.train import processes; atexit.register(os.abort); processes.leave(5)", 5),
+        (
+            "import atexit; from obverse.cli import main; atexit.register(os.abort)\n"
+            "sys.exit(main(['train', 'two-moons', '--augment', 'flip']))",
+            2,
+        ),
         ("time.sleep(60) if rank == 0 else sys.exit(3)", 3),  # the first is ended because the second has
         ("os.kill(os.getpid(), signal.SIGKILL) if rank == 1 else time.sleep(60)", 137),
         ("os.kill(os.getppid(), signal.SIGTERM) if rank == 1 else None\ntime.sleep(60)", 143),

@@ -11,7 +11,7 @@ from typing import Any
 
 from obverse.cli.console import parse
 from obverse.cli.training import Train, main_process, run
-from obverse.ground.errors import InvalidArgument, ObverseError
+from obverse.ground.errors import InvalidArgument, NonFinite, ObverseError
 from obverse.recipes import Recipe, named
 
 
@@ -43,20 +43,22 @@ def main(argv: list[str]) -> int:
                 leave(code)
             return code
         except (ObverseError, RuntimeError) as error:
-            return _among_others(error)
+            if together > 1:
+                _among_others(error)
+            raise
 
 
-def _among_others(error: Exception) -> int:
-    """The exit code of one of several processes: the first speaks for all, where all fail alike."""
-    from obverse.train.processes import LEFT, launched, left_behind
+def _among_others(error: Exception) -> None:
+    """End one of several processes, unless nobody foresaw this; the first speaks for all, where all fail alike."""
+    from obverse.train.processes import LEFT, gone, left_behind
 
     if left_behind(error):
         time.sleep(5)  # so that the launcher sees first the one that knows why
-        return LEFT
-    if launched() < 2 or main_process() or not isinstance(error, ObverseError):
-        raise error
-    print(f"obverse train: process {os.environ['RANK']} of {launched()}: {error}", file=sys.stderr)
-    return 2
+        gone(LEFT)
+    if isinstance(error, ObverseError):
+        who = "" if main_process() else f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: "
+        print(f"obverse train: {who}{error}", file=sys.stderr)
+        gone(1 if isinstance(error, NonFinite) else 2)
 
 
 def _train(options: Train) -> int:

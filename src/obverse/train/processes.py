@@ -91,6 +91,11 @@ def leave(code: int) -> NoReturn:
     What it would take down on its way has threads of its own (gloo's), and one that still runs ends all with SIGABRT.
     """
     part()
+    gone(code)
+
+
+def gone(code: int) -> NoReturn:
+    """End this process as `leave` does, whether or not the others are ready to part: one that failed."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -167,13 +167,29 @@ class Recalling(torch.optim.SGD):
         super().step()
 
 
+class Sharing(torch.optim.SGD):
+    """Counts its steps beside its parameters."""
+
+    def step(self) -> None:  # type: ignore[override]
+        count = self.state.setdefault("shared", {"count": 0})  # type: ignore[call-overload]
+        count["count"] += 1
+        super().step()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Recalling, r"Recalling keeps a list \('recent' of '0\.weight'\).*'recent-0'"),
+        (Sharing, r"Sharing keeps a state for 'shared', which is no parameter"),
+    ],
+)
 def test_an_optimiser_that_cannot_be_saved_is_refused_after_its_first_step_and_not_when_it_is_saved(
-    tmp_path: Path,
+    tmp_path: Path, kind: Any, words: str
 ) -> None:
     def steps(run: Run | None) -> Iterator[Any]:
-        return train(toy(), loss, batches, replace(SETTINGS, save_every=0), run=run, optimizers=one(Recalling))
+        return train(toy(), loss, batches, replace(SETTINGS, save_every=0), run=run, optimizers=one(kind))
 
-    with pytest.raises(CheckpointError, match=r"Recalling keeps a list \('recent' of '0\.weight'\).*'recent-0'"):
+    with pytest.raises(CheckpointError, match=words):
         next(steps(Run.create(tmp_path, {})))
     assert not (tmp_path / "checkpoints").exists()
     assert len(list(steps(None))) == SETTINGS.steps  # where nothing is kept it may keep what it likes

@@ -75,11 +75,20 @@ def state(chosen: Optimizers, net: nn.Module, begun: Mapping[str, float] | None 
 
     Args:     begun: `numbers` as the optimisers were made; those that have changed are state too, as schedule-free and
                   Prodigy have it.
-    Raises:   CheckpointError for an optimiser that keeps what is neither a tensor nor a number, such as LBFGS.
+    Raises:   CheckpointError for an optimiser that keeps what is neither a tensor nor a number, such as LBFGS, or what
+              belongs to no parameter.
     """
     before = numbers(chosen) if begun is None else begun
     found = {name: _tensor(value) for name, value in numbers(chosen).items() if before.get(name) != value}
+    parameters = set(net.parameters())
     for optimizer in chosen:
+        if beside := [key for key in optimizer.state if key not in parameters]:
+            what = "a tensor" if isinstance(beside[0], Tensor) else repr(beside[0])
+            raise CheckpointError(
+                f"{type(optimizer).__name__} keeps a state for {what}, which is no parameter of this net, and "
+                f"checkpoints name a state by its parameter: let it keep numbers in its param_groups, or train without "
+                f"a run."
+            )
         for name, parameter in net.named_parameters():
             for key, value in optimizer.state.get(parameter, {}).items():
                 if value is None:

@@ -44,8 +44,7 @@ def main(argv: list[str]) -> int:
             verdicts.append(law.verdict(member))
             bar.to(len(verdicts))
     broken = [verdict for verdict in verdicts if not verdict.ok]
-    lines = [f"{'holds ' if v.ok else 'BROKEN'}  {v.law}\n        {v.detail}" for v in verdicts]
-    lines.append(f"{options.target}: {len(verdicts) - len(broken)} of {len(verdicts)} laws hold")
-    values = [{"law": v.law, "ok": v.ok, "detail": v.detail, "seconds": v.seconds} for v in verdicts]
-    options.result("\n".join(lines), {"target": options.target, "ok": not broken, "laws": values})
+    held = f"{options.target}: {len(verdicts) - len(broken)} of {len(verdicts)} laws hold"
+    values = [verdict._asdict() for verdict in verdicts]
+    options.result("\n".join([*map(str, verdicts), held]), {"target": options.target, "ok": not broken, "laws": values})
     return 1 if broken else 0

@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
     seconds: float
 
     def __str__(self) -> str:
-        return f"{'holds ' if self.ok else 'BROKEN'}  {self.law}: {self.detail}"
+        return f"{'holds ' if self.ok else 'BROKEN'}  {self.law}\n        {self.detail}"
 
 
 @dataclass(frozen=True)

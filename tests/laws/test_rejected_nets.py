@@ -16,6 +16,7 @@ Broken = Callable[[Family | type[Family]], dict[str, str]]
 ZERO = "its answer has the shape of the state, and is 0 until it has learnt"
 ROWS = "row i of a batch is its own, and hears its time"
 NUMBER = "it is one finite number within its ends, whatever the shape of the data"
+WORSE = "samples far from the data are worse than samples of their law"
 ORDER = "it knows no order of rows, and says the same again"
 
 
@@ -87,4 +88,12 @@ def test_a_metric_that_says_the_wrong_way_is_rejected(broken: Broken) -> None:
         def between(self, x: Tensor, y: Tensor) -> float:
             return float((x.mean(0) - y.mean(0)).norm())
 
-    assert set(broken(Wrong)) == {"samples far from the data are worse than samples of their law"}
+    assert set(broken(Wrong)) == {WORSE}
+
+
+def test_a_metric_that_sees_means_only_is_rejected(broken: Broken) -> None:
+    class Wrong(Metric, name="wrong-means"):
+        def between(self, x: Tensor, y: Tensor) -> float:
+            return float((x.mean(0) - y.mean(0)).norm())
+
+    assert "about their own mean" in broken(Wrong)[WORSE]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import Tensor
-
 from obverse.ground.numerics import exact
-from obverse.laws.law import all_within, demand, law
+from obverse.laws.law import Compared, all_within, demand, law
 from obverse.laws.problems import PATHS
 from obverse.path import Level, Rescaled, Schedule
 from obverse.sampler import Grid
@@ -30,14 +28,14 @@ def _goes_one_way(grid: Grid) -> str:
 
 @law("grid", "its levels lie on the path, and start no noisier than it does")
 def _on_path(grid: Grid) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for path, one, levels in _visits(grid):
             here = levels[exact(levels.sigma) > 0]
             there = path.at(here.t)
             off = (here.alpha - there.alpha).abs() + (here.sigma - there.sigma).abs()
-            yield f"{one.label} on {path.spec}", off / there.r
+            yield f"the distance of {one.label} from {path.spec}", off, 0, there.r
 
-    return all_within(errors(), 1e-8)
+    return all_within(compared(), 1e-8)
 
 
 @law("grid", "it ends where it says, and without noise unless it says otherwise")
@@ -54,12 +52,12 @@ def _ends(grid: Grid) -> str:
 
 @law("grid", "a rescaled path is visited at the same noise levels")
 def _rescaled(grid: Grid) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for path, one, levels in _visits(grid):
             other = one.levels(Rescaled(path, lambda t: 1 + t**2))
-            yield f"angles of {one.label} on {path.spec}", exact(other.theta) - exact(levels.theta)
+            yield f"an angle of {one.label} on {path.spec}", other.theta, levels.theta, 1
 
-    return all_within(errors(), 1e-9)
+    return all_within(compared(), 1e-9)
 
 
 def _visits(grid: Grid) -> Iterator[tuple[Schedule, Grid, Level]]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, LawBroken
 from obverse.ground.families import Family
-from obverse.ground.numerics import exact
+from obverse.ground.numerics import Number, exact
 
 ANY = "any"  # the family of laws that hold for members of all families
+Compared: TypeAlias = tuple[str, Number, Number, Number]  # what, what it is, what it should be, and by which scale
 _LAWS: list[Law] = []
 
 
@@ -69,36 +70,49 @@ def law(family: str, name: str) -> Callable[[Callable[[Any], str]], Callable[[An
     return collect
 
 
-def within(what: str, error: Tensor | float, allowed: float, at: Tensor | None = None) -> str:
-    """The measurement in words, if it is as small as allowed.
+def apart(found: Number, want: Number, scale: Number) -> Tensor:
+    """Differences by scale; what is equal is not apart, whatever the scale."""
+    gap = exact(found) - exact(want)
+    return torch.where(gap == 0, 0.0, gap / exact(scale))
 
-    Args:     what: what was measured.
-              error: differences from the truth; any shape. NaN is never allowed.
-              allowed: the largest |error| that passes.
-              at: where each was measured (times, say), to name the worst place.
+
+def within(
+    what: str, found: Number, want: Number, allowed: float, *, scale: Number = 1.0, at: Tensor | None = None
+) -> str:
+    """How far off something is, in words, if it is no farther than allowed.
+
+    Args:     what: a noun.
+              found, want: what it is and what it should be; any shape. NaN is never allowed.
+              allowed: the largest |found - want| / scale that passes.
+              scale: what differences are measured by.
+              at: the time of each, to name the worst.
     Raises:   LawBroken with the worst of them.
 
     Example:
-        >>> within("alpha_dot", torch.tensor([1e-9, -3e-8]), 1e-6)
+        >>> within("alpha_dot", torch.tensor([-1.0, -3e-8]), torch.tensor([-1.0, 0.0]), 1e-6)
         'alpha_dot: off by 3e-08'
     """
-    error = exact(error)
-    sizes = error.abs().flatten().nan_to_num(nan=torch.inf, posinf=torch.inf)
-    worst = int(sizes.argmax())
-    if not float(sizes[worst]) <= allowed:
-        place = "" if at is None else f" at {float(at.expand(error.shape).flatten()[worst]):.6g}"
-        raise LawBroken(f"{what}: off by {float(error.flatten()[worst]):.3g}{place}, allowed {allowed:.0e}")
-    return f"{what}: off by {float(sizes[worst]):.0e}"
+    off = apart(found, want, scale)
+    worst = int(off.abs().flatten().nan_to_num(nan=torch.inf, posinf=torch.inf).argmax())
+    columns = (exact(values).expand(off.shape) for values in (off, found, want, 0 if at is None else at))
+    by, own, right, t = (float(column.flatten()[worst]) for column in columns)
+    if not abs(by) <= allowed:
+        place = "" if at is None else f" at t = {t:.6g}"
+        raise LawBroken(f"{what} is {own:.9g}, not {right:.9g}{place}: off by {by:.3g}, allowed {allowed:.0e}")
+    return f"{what}: off by {abs(by):.0e}"
 
 
-def all_within(errors: Iterable[tuple[str, Tensor | float]], allowed: float) -> str:
-    """The largest of many measurements in words, if it is as small as allowed.
+def all_within(compared: Iterable[Compared], allowed: float) -> str:
+    """The farthest off of many, in words, if it is no farther than allowed.
 
-    Args:     errors: what was measured, and its differences from the truth, one by one.
-              allowed: the largest |error| that passes.
+    Args:     compared: as of `within`, one by one.
+              allowed: the largest |found - want| / scale that passes.
     Raises:   LawBroken with the first that is larger.
     """
-    return max((float(exact(error).abs().max()), within(what, error, allowed)) for what, error in errors)[1]
+    return max(
+        (float(apart(found, want, scale).abs().max()), within(what, found, want, allowed, scale=scale))
+        for what, found, want, scale in compared
+    )[1]
 
 
 def demand(ok: bool, broken: str) -> None:

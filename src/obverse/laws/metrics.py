@@ -32,8 +32,8 @@ def _number(metric: Metric) -> str:
 def _order(metric: Metric) -> str:
     x, y = _sets()[0]
     value = metric(x, y)
-    for what, other in (("again", x), ("with the samples turned round", x.flip(0))):
-        told = within(what, (metric(other, y) - value) / (1 + abs(value)), ROUNDING)
+    for what, other in (("its number again", x), ("its number of rows turned round", x.flip(0))):
+        told = within(what, metric(other, y), value, ROUNDING, scale=1 + abs(value))
     return told
 
 

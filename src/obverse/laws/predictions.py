@@ -11,7 +11,7 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import Number, exact
 from obverse.ground.shapes import against
-from obverse.laws.law import all_within, demand, law
+from obverse.laws.law import Compared, all_within, demand, law
 from obverse.laws.problems import FACES, PATHS, draws, times
 from obverse.path import Level, Prediction, change, gain
 
@@ -41,46 +41,45 @@ def _row(face: Prediction) -> str:
 
 @law("prediction", "its row is the same one by one, as plain floats, and for many levels at once")
 def _one_by_one(face: Prediction) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for path in PATHS:
             level = path.at(times(0.1, 0.9, 6))
             alone = exact([face.row(moment) for moment in level.floats()])
             for part, together in enumerate(face.row(level)):
-                off = (exact(together) - alone[:, part]) / (1 + alone[:, part].abs())
-                yield f"{'ab'[part]} on {path.spec}", off
+                yield f"{'ab'[part]} on {path.spec}", together, alone[:, part], 1 + alone[:, part].abs()
 
-    return all_within(errors(), 1e-12)
+    return all_within(compared(), 1e-12)
 
 
 @law("prediction", "there and back is the identity, for every face, shape and path")
 def _there_and_back(face: Prediction) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for where, level, x_t, value, other, _ in _pairs(face):
             again = change(change(value, x_t, level, face, other), x_t, level, other, face)
-            yield f"{face.name} to {other.name} and back {where}", (again - value) / (1 + value.abs().max())
+            yield f"{face.name} to {other.name} and back {where}", again, value, 1 + value.abs().max()
 
-    return all_within(errors(), 1e-12)
+    return all_within(compared(), 1e-12)
 
 
 @law("prediction", "a change of face gives what the other row says of data and noise")
 def _direct(face: Prediction) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for where, level, x_t, value, other, want in _pairs(face):
-            off = change(value, x_t, level, face, other) - want
-            yield f"{face.name} to {other.name} {where}", off / (1 + want.abs().max())
+            found = change(value, x_t, level, face, other)
+            yield f"{face.name} to {other.name} {where}", found, want, 1 + want.abs().max()
 
-    return all_within(errors(), 1e-11)
+    return all_within(compared(), 1e-11)
 
 
 @law("prediction", "its gain is the measured growth of an error")
 def _gain(face: Prediction) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for where, level, x_t, value, other, _ in _pairs(face):
             wrong, right = (change(q, x_t, level, face, other) for q in (value + 1.0, value))
             grown = against(gain(face, other, level), x_t)
-            yield f"{face.name} in {other.name} {where}", (wrong - right).abs() / grown - 1
+            yield f"an error of 1 of {face.name} in {other.name} {where}", (wrong - right).abs(), grown, grown
 
-    return all_within(errors(), 1e-9)
+    return all_within(compared(), 1e-9)
 
 
 @law("prediction", "along its clock the state moves as fast as it says")
@@ -93,19 +92,19 @@ def _clock(face: Prediction) -> str:
     except InvalidArgument:
         return "it has no clock"
 
-    def rates() -> Iterator[tuple[str, Tensor]]:
+    def rates() -> Iterator[Compared]:
         for path in PATHS:
             before, after = (_on_clock(face, path.at(t + h), x, eps) for h in (-STEP, STEP))
             value = _mix(face.row(path.at(t)), x, eps)
             rate = (after[0] - before[0]) / (after[1] - before[1])
-            yield f"the rate on {path.spec}", (rate - value) / (1 + value.abs())
+            yield f"the rate on {path.spec}", rate, value, 1 + value.abs()
 
-    def steps() -> Iterator[tuple[str, Tensor]]:
+    def steps() -> Iterator[Compared]:
         for path in PATHS:
             value = _mix(face.row(path.at(0.3)), x, eps)
             near, far = (_on_clock(face, path.at(s), x, eps) for s in (0.3, 0.8))
-            off = near[0] + value * (far[1] - near[1]) - far[0]
-            yield f"one step on {path.spec}", off / (1 + far[0].abs())
+            end = near[0] + value * (far[1] - near[1])
+            yield f"the end of one step on {path.spec}", end, far[0], 1 + far[0].abs()
 
     told = all_within(rates(), 1e-6)
     constant = all(exact(part).ndim == 0 for part in face.row(PATHS[0].at(t)))

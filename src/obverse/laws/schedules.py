@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.numerics import exact
-from obverse.laws.law import all_within, demand, law, within
+from obverse.laws.law import Compared, all_within, demand, law, within
 from obverse.laws.problems import times
 from obverse.path import Schedule
 
@@ -62,17 +62,17 @@ def _shapes(schedule: Schedule) -> str:
     t = times(0.1, 0.9, 6)
     flat = schedule.at(t)
 
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for shape in ((), (6,), (2, 3), (6, 1, 1)):
             level = schedule.at(t.reshape(shape) if shape else t[0])
             for name in ("alpha", "sigma", "alpha_dot", "sigma_dot"):
                 value = getattr(level, name)
                 told = f"{name} of times {shape} is {value.dtype} {tuple(value.shape)}"
                 demand(value.shape == shape and value.dtype == torch.float64, told)
-                off = value.flatten() / getattr(flat, name)[: value.numel()] - 1
-                yield f"{name} of times {shape}", torch.where(value.flatten() == 0, 0.0, off)
+                want = getattr(flat, name)[: value.numel()]
+                yield f"{name} of times {shape}", value.flatten(), want, want
 
-    return all_within(errors(), 1e-12)
+    return all_within(compared(), 1e-12)
 
 
 @law("schedule", "alpha_dot and sigma_dot are the derivatives of alpha and sigma")
@@ -82,40 +82,40 @@ def _derivatives(schedule: Schedule) -> str:
     for name, f in (("alpha_dot", schedule.alpha), ("sigma_dot", schedule.sigma)):
         measured, smooth = _slope(f, t)
         demand(float(smooth.double().mean()) > 0.5, f"{name} has nothing to be compared with: kinks at most times")
-        off = (getattr(level, name) - measured) / (measured.abs() + f(t).abs())
-        told.append(within(name, off[smooth], 1e-6, at=t[smooth]))
+        own, scale = getattr(level, name)[smooth], (measured.abs() + f(t).abs())[smooth]
+        told.append(within(name, own, measured[smooth], 1e-6, scale=scale, at=t[smooth]))
     return ", ".join(told)
 
 
 @law("schedule", "time_of inverts log-SNR")
 def _inverse(schedule: Schedule) -> str:
     t = times(1e-4, 1 - 1e-4, FEW)
-    off = (schedule.time_of(schedule.logsnr(t)) - t) / torch.minimum(t, 1 - t)
+    told = within("t", schedule.time_of(schedule.logsnr(t)), t, 1e-8, scale=torch.minimum(t, 1 - t))
     logsnr = _logsnrs(schedule)
     t_of = schedule.time_of(logsnr)
     inside = (t_of > 0) & (t_of < 1)  # beyond, 1 - t has no digits left
     logsnr, level = logsnr[inside], schedule.at(t_of[inside])
     rounding = ROUNDINGS * exact(level.logsnr_dot).abs() * level.t  # what a last bit of t moves
-    back = ((exact(level.logsnr) - logsnr).abs() - rounding).clamp(min=0)
-    return f"{within('t', off, 1e-8, at=t)}, {within('log-SNR', back, 1e-9, at=logsnr)}"
+    near = logsnr + (exact(level.logsnr) - logsnr).clamp(-rounding, rounding)
+    return f"{told}, {within('log-SNR', level.logsnr, near, 1e-9)}"
 
 
 @law("schedule", "radius is the scale of the path in every direction")
 def _radius(schedule: Schedule) -> str:
     level = schedule.at(times(0.001, 0.999, FEW))
     r = exact(level.r)
-    return within("r", schedule.radius(level.alpha / r, level.sigma / r) / r - 1, 1e-9, at=level.t)
+    return within("r", schedule.radius(level.alpha / r, level.sigma / r), r, 1e-9, scale=r, at=level.t)
 
 
 @law("schedule", "the level at a log-SNR has that log-SNR and lies on the path")
 def _at_logsnr(schedule: Schedule) -> str:
     logsnr = _logsnrs(schedule)
     level = schedule.at_logsnr(logsnr)
-    told = within("log-SNR", (exact(level.logsnr) - logsnr) / (1 + logsnr.abs()), 1e-11, at=logsnr)
+    told = within("log-SNR", level.logsnr, logsnr, 1e-11, scale=1 + logsnr.abs())
     t = times(1e-4, 1 - 1e-4, FEW)
     here, there = schedule.at(t), schedule.at_logsnr(schedule.logsnr(t))
-    shares = ((name, getattr(there, name) / getattr(here, name) - 1) for name in ("alpha", "sigma"))
-    return f"{told}, {all_within(shares, 1e-8)}"
+    pairs = ((name, getattr(there, name), getattr(here, name)) for name in ("alpha", "sigma"))
+    return f"{told}, {all_within(((*pair, pair[-1]) for pair in pairs), 1e-8)}"
 
 
 @law("schedule", "sampling ends without noise")
@@ -132,9 +132,10 @@ def _sde(schedule: Schedule) -> str:
     level = schedule.at(t)
     alpha, sigma = exact(level.alpha), exact(level.sigma)
     logsnr = exact(level.logsnr)
-    grown = torch.trapezoid(level.g2 / sigma**2, t) / (logsnr[0] - logsnr[-1]) - 1
-    drift = torch.trapezoid(exact(level.f), t) - (alpha[-1] / alpha[0]).log()
-    return f"{within('f', drift, 3e-4)}, {within('g²', grown, 3e-4)}"
+    drift, fallen = torch.trapezoid(exact(level.f), t), (alpha[-1] / alpha[0]).log()
+    grown, lost = torch.trapezoid(level.g2 / sigma**2, t), logsnr[0] - logsnr[-1]
+    told = within("the integral of f", drift, fallen, 3e-4)
+    return f"{told}, {within('that of g² / sigma²', grown, lost, 3e-4, scale=lost)}"
 
 
 def _with_ends() -> Tensor:

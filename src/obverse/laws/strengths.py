@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from obverse.ground.errors import InvalidArgument
-from obverse.laws.law import all_within, demand, law
+from obverse.laws.law import Compared, all_within, demand, law
 from obverse.path import Cosine, Level
 from obverse.sampler import Strength
 
@@ -24,27 +24,27 @@ def _sane(strength: Strength) -> str:
 
 @law("strength", "what two steps keep is what one keeps that is as long")
 def _multiplies(strength: Strength) -> str:
-    def errors() -> Iterator[tuple[str, float]]:
+    def compared() -> Iterator[Compared]:
         levels = _levels()
         for i, t in enumerate(levels):
             for j, s in enumerate(levels[i + 1 :], i + 1):
                 both = math.prod(strength.split(levels[k], levels[k + 1])[0] for k in range(i, j))
                 kept, fresh = strength.split(t, s)
-                yield f"from {t} to {s}", kept - both
-                yield f"old and new noise from {t} to {s}", kept**2 + fresh**2 - 1
+                yield f"what is kept from {t} to {s}", kept, both, 1
+                yield f"the variance of old and new noise from {t} to {s}", kept**2 + fresh**2, 1, 1
 
-    return all_within(errors(), 1e-9)
+    return all_within(compared(), 1e-9)
 
 
 @law("strength", "what a step keeps is the exponential of the integral of eta squared")
 def _integral(strength: Strength) -> str:
-    def errors() -> Iterator[tuple[str, float]]:
+    def compared() -> Iterator[Compared]:
         for t, s in zip(_levels(), _levels()[1:], strict=False):
             l = torch.linspace(float(t.logsnr), float(s.logsnr), 20001, dtype=torch.float64) / 2  # noqa: E741
             spent = float(torch.trapezoid(strength.eta(2 * l) ** 2, l))
-            yield f"from {t} to {s}", strength.split(t, s)[0] - math.exp(-spent)
+            yield f"what is kept from {t} to {s}", strength.split(t, s)[0], math.exp(-spent), 1
 
-    return all_within(errors(), 1e-3)  # the rule's own error where a strength jumps
+    return all_within(compared(), 1e-3)  # the rule's own error where a strength jumps
 
 
 @law("strength", "at the ends of the circle it splits the noise still, and no step goes up")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from obverse.ground.numerics import exact
-from obverse.laws.law import all_within, demand, law, not_negative, within
+from obverse.laws.law import Compared, all_within, apart, demand, law, not_negative, within
 from obverse.laws.problems import FACES, PATHS, hill, times
 from obverse.model import Call, Cond, Model
 from obverse.objective import Cut, Distance, Objective, UnboundedLoss, Weighting
@@ -32,16 +32,16 @@ def _weight(weighting: Weighting) -> str:
 
 @law("weighting", "from face to face it follows the gain")
 def _gain(weighting: Weighting) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for path in PATHS:
             level = path.at(times(0.01, 0.99))
             on = {face: exact(weighting.on(face, level, _density(level))).expand(level.t.shape) for face in FACES}
             for face in FACES:
                 for other in FACES:
                     want = on[other] * exact(gain(face, other, level)) ** 2
-                    yield f"{face.name} against {other.name} on {path.spec}", _relative(on[face], want)
+                    yield f"{face.name} against {other.name} on {path.spec}", on[face], want, want
 
-    return all_within(errors(), 1e-9)
+    return all_within(compared(), 1e-9)
 
 
 @law("weighting", "on the noise it is the function of log-SNR that it says, per draw or per unit of log-SNR")
@@ -51,23 +51,23 @@ def _on_noise(weighting: Weighting) -> str:
         level = path.at(times(0.01, 0.99))
         said, on_noise = weighting(exact(level.logsnr)), exact(weighting.on(Noise(), level, _density(level)))
         for unit, want in (("per draw", said), ("per unit of log-SNR", said / _density(level))):
-            off[unit] = max(off[unit], float(_relative(on_noise, want).abs().max()))
+            off[unit] = max(off[unit], float(apart(on_noise, want, want).abs().max()))
     unit = min(off, key=lambda known: off[known])
-    return within(unit, off[unit], 1e-9)
+    return within(f"the relative difference {unit}", off[unit], 0, 1e-9)
 
 
 @law("weighting", "the loss of a network is the same whatever face it predicts")
 def _loss(weighting: Weighting) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         objective = Objective(Cut(low=1e-3, high=1 - 1e-3), weighting)
         net = objective.prepare(nn.Module())
         for path in PATHS[:2]:
             x = hill(path).sample(64)
             losses = {face.name: _loss_of(objective, Mistaken(path, face, net), x) for face in FACES}
             for name, loss in losses.items():
-                yield f"{name} on {path.spec}", _relative(loss, losses["noise"])
+                yield f"the loss of {name} on {path.spec}", loss, losses["noise"], losses["noise"]
 
-    return all_within(errors(), 1e-6)
+    return all_within(compared(), 1e-6)
 
 
 def _loss_of(objective: Objective, model: Model, x: Tensor) -> Tensor:
@@ -79,14 +79,14 @@ def _loss_of(objective: Objective, model: Model, x: Tensor) -> Tensor:
 
 @law("weighting", "its share of the loss is what it says on the noise, draw by draw")
 def _over(weighting: Weighting) -> str:
-    def errors() -> Iterator[tuple[str, Tensor]]:
+    def compared() -> Iterator[Compared]:
         for path in PATHS:
             level = path.at(times(0.01, 0.99))
             density = _density(level)
             on_noise = exact(weighting.on(Noise(), level, density)) * density
-            yield path.spec, _relative(weighting.over(exact(level.logsnr), density), on_noise)
+            yield f"the share on {path.spec}", weighting.over(exact(level.logsnr), density), on_noise, on_noise
 
-    return all_within(errors(), 1e-9)
+    return all_within(compared(), 1e-9)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _distance(distance: Distance) -> str:
     not_negative(value, "over errors")
     demand(bool((value <= square * (1 + 1e-9)).all()), "it exceeds the square")
     demand(bool((value.diff() > 0).all()), "it does not rise with the error")
-    return within("at an error of 1e-6", value[0] / square[0] - 1, 1e-3)
+    return within("the distance of an error of 1e-6", value[0], square[0], 1e-3, scale=square[0])
 
 
 @law("distance", "its slope never rises, so that outliers pull no more than others")
@@ -123,12 +123,7 @@ def _concave(distance: Distance) -> str:
     square = torch.logspace(-9, 6, 151, dtype=torch.float64).requires_grad_()
     (slope,) = torch.autograd.grad(distance(square).sum(), square)
     not_negative(slope, "its slope")
-    return within("the steepest rise of its slope", slope.diff().clamp(min=0), 1e-12)
-
-
-def _relative(value: Tensor, want: Tensor) -> Tensor:
-    """Relative differences; two zeros are alike."""
-    return torch.where(value == want, 0.0, value / want - 1)
+    return within("the steepest rise of its slope", slope.diff().clamp(min=0), 0, 1e-12)
 
 
 def _density(level: Level) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from obverse.ground.shapes import against
 from obverse.model import Model
 from obverse.recipes import build
-from obverse.report.page import Section, cards, prose, table
+from obverse.report.page import Found, cards, prose, table
 from obverse.report.subject import Subject
 from obverse.sampler import LogSNR, Step, sample
 
@@ -42,7 +42,7 @@ def work(subject: Subject) -> int:
     return 2 * len(ODE + SDE) * STEPS * _count(subject)
 
 
-def coin(subject: Subject) -> Section:
+def coin(subject: Subject) -> Found:
     """The same network on four schedules, as an ODE and as an SDE, in two precisions: how far samples differ."""
     trained = subject.trained
     twin = build.model(trained.recipe, copy.deepcopy(trained.model.net).double())
@@ -77,7 +77,7 @@ def coin(subject: Subject) -> Section:
         f"(n = {len(flow)}); SDE against SDE."
     )
     body = prose(words) + cards(shown) + table(caption, ["sampled as", "schedule", "float64", "float32"], cells)
-    return Section("coin", "The coin", body, {**worst, "strangers": strangers, "rows": rows})
+    return body, {**worst, "strangers": strangers, "rows": rows}
 
 
 def _path(subject: Subject, model: Model, side: Side, dtype: torch.dtype) -> list[Tensor]:

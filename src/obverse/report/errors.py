@@ -18,7 +18,7 @@ from obverse.model.examples import with_noise
 from obverse.path import Level
 from obverse.recipes.exact import Exact
 from obverse.report.figures import Line, chart
-from obverse.report.page import Section, cards, drawing, prose
+from obverse.report.page import Found, cards, drawing, prose
 from obverse.report.subject import Subject
 
 LEVELS, REACH = 17, 8.0  # log-SNR from -8 to 8 in ones: beyond, all that is left is noise or data
@@ -28,7 +28,7 @@ _WORK = 5e9  # distances times dimensions for the floor: seconds
 _COVARIANCE = 2048  # its side at most: an eigenvalue problem of seconds
 
 
-def loss(subject: Subject) -> Section:
+def loss(subject: Subject) -> Found:
     """The training loss, as it was logged."""
     lines = [line for line in subject.trained.run.metrics() if "loss" in line]
     if not lines:
@@ -49,7 +49,7 @@ def loss(subject: Subject) -> Section:
     body = drawing(svg, f"Training loss from {values[0]:.3g} to {values[-1]:.3g} over {steps[-1]} steps") + prose(words)
     if "floor" in found:
         body += prose(_above(lines[-1], subject))
-    return Section("loss", "Training loss", body, found)
+    return body, found
 
 
 def _floor(line: Mapping[str, Any]) -> float | None:
@@ -72,7 +72,7 @@ def _above(line: Mapping[str, Any], subject: Subject) -> str:
     )
 
 
-def noise_error(subject: Subject) -> Section:
+def noise_error(subject: Subject) -> Found:
     """The error of the noise estimate at each log-SNR, between the exact floor and a linear denoiser."""
     home, train = subject.trained.model.schedule, _some(subject.train, ROWS)
     low, high = max(-REACH, home.range[0]), min(REACH, home.range[1])
@@ -112,7 +112,7 @@ def noise_error(subject: Subject) -> Section:
             "chance or by memory."
         )
     body = _charts(curves, places.tolist()) + prose(words) + "".join(map(prose, absent))
-    return Section("noise-error", "Error against log-SNR", body, {"logsnr": places.tolist(), **curves})
+    return body, {"logsnr": places.tolist(), **curves}
 
 
 def _charts(curves: dict[str, list[float]], places: list[float]) -> str:

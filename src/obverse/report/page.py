@@ -7,8 +7,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+Found: TypeAlias = tuple[str, dict[str, Any]]  # what fills a section: its body and numbers
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2530; --quiet: #5b6672; --paper: #fdfdfc; --rule: #d9dde2;
   --good: #1f7a4d; --bad: #b3451d; }

@@ -16,7 +16,7 @@ from obverse.ground.shapes import against
 from obverse.metrics import nearest
 from obverse.recipes import Evaluation
 from obverse.recipes.evaluation import neighbours_by
-from obverse.report.page import Section, cards, digits, prose, table
+from obverse.report.page import Found, cards, digits, prose, table
 from obverse.report.sounds import Hearing
 from obverse.report.subject import Subject
 from obverse.sampler import Step
@@ -26,7 +26,7 @@ _SHOWN, _ALONE, _POINTS = 6, 24, 500  # samples of a class, of a model without c
 _FOLLOWED, _MOMENTS, _SCATTERS = 10, 8, 4  # of the trajectory: samples, one a class; moments; those of plots
 
 
-def samples(subject: Subject) -> Section:
+def samples(subject: Subject) -> Found:
     """Samples by class, above their nearest training neighbours."""
     drawn = subject.drawn
     try:
@@ -59,7 +59,7 @@ def samples(subject: Subject) -> Section:
     body = prose(words) + (cards(figures) if drawn.labels is not None else figures[0])
     if subject.trained.facts.columns:
         body += _cells(subject, torch.cat([rows[: 1 if len(groups) > 1 else _SHOWN] for _, rows in groups])[:_SHOWN])
-    return Section("samples", "Samples beside their nearest neighbours", body, numbers)
+    return body, numbers
 
 
 def _cells(subject: Subject, rows: Tensor) -> str:
@@ -84,7 +84,7 @@ def _new(found: Evaluation) -> str:
     )
 
 
-def trajectory(subject: Subject) -> Section:
+def trajectory(subject: Subject) -> Found:
     """A few samples on their way: their states, and the data the model believes in at each."""
     facts = subject.trained.facts
     plot = len(facts.shape) == 1
@@ -109,7 +109,7 @@ def trajectory(subject: Subject) -> Section:
         "everything, in the end the sample."
     )
     numbers = {"logsnr": [place if math.isfinite(place) else None for place in places]}
-    return Section("trajectory", "From noise to data", prose(words) + body, numbers)
+    return prose(words) + body, numbers
 
 
 def _scatters(subject: Subject, states: list[Tensor], beliefs: list[Tensor], places: list[float]) -> str:

@@ -14,7 +14,7 @@ from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.metrics import Features, Measured, against, fashion, nearest_neighbour_accuracy
 from obverse.recipes import Sampling
 from obverse.recipes.evaluation import features_for, neighbours_by
-from obverse.report.page import Section, digits, prose, table
+from obverse.report.page import Found, digits, prose, table
 from obverse.report.subject import Subject
 
 COUNT = 300  # samples a sampler: enough to rank them
@@ -30,7 +30,7 @@ def work(subject: Subject) -> int:
     return subject.foreseen * subject.sampling.steps + tried
 
 
-def distances(subject: Subject) -> Section:
+def distances(subject: Subject) -> Found:
     """Distances of samples to held-out data, each beside real against real."""
     found = subject.drawn.evaluation
     if found is None:
@@ -69,14 +69,14 @@ def distances(subject: Subject) -> Section:
             f"A network trained on Fashion-MNIST, right for {float(fashion.facts()['accuracy']):.1%} of its test "
             f"images, recognises {found.garments:.1%} of the samples and {found.garments_of_real:.1%} of held-out data."
         )
-    return Section("distances", "Distances to held-out data", body, found.to_json())
+    return body, found.to_json()
 
 
 def _name(measured: Measured) -> str:
     return measured.name if measured.better == "lower" else f"{measured.name} ({measured.better} is better)"
 
 
-def samplers(subject: Subject) -> Section:
+def samplers(subject: Subject) -> Found:
     """Several samplers: network calls, wall time, distance and accuracy."""
     labels, count = subject.drawn.labels, min(COUNT, len(subject.drawn.x))
     if labels is not None:
@@ -108,7 +108,7 @@ def samplers(subject: Subject) -> Section:
     words += "over real against real, on what distances above are measured on."
     if count < len(subject.drawn.x):
         words += " This n is smaller than above: compare it down the column only."
-    return Section("samplers", "Samplers", body + prose(words, quiet=True), {"count": count, "rows": tried})
+    return body + prose(words, quiet=True), {"count": count, "rows": tried}
 
 
 def _try(subject: Subject, sampling: Sampling, count: int, labels: Tensor | None) -> dict[str, Any]:

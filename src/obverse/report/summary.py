@@ -14,7 +14,7 @@ from obverse import __version__
 from obverse.ground.errors import ObverseError
 from obverse.metrics import Features
 from obverse.path import Prediction
-from obverse.report.page import Mark, Section, digits, table
+from obverse.report.page import Found, Mark, digits, table
 from obverse.report.subject import Subject
 
 ACCURACY, FRECHET = 0.98, 1.5  # what a small net reaches on digits, and no copier or blurrer does
@@ -74,7 +74,7 @@ def verdict(numbers: Mapping[str, Any]) -> list[Mark]:
     return found
 
 
-def provenance(subject: Subject) -> Section:
+def provenance(subject: Subject) -> Found:
     """Recipe, convention, versions and times."""
     trained = subject.trained
     recipe, model, scaling = trained.recipe, trained.model, trained.facts.scaling
@@ -105,7 +105,7 @@ def provenance(subject: Subject) -> Section:
         *([f"seconds: {name}", f"{value:.1f}"] for name, value in subject.seconds.items()),
         ["recipe", json.dumps(recipe.to_json())],
     ]
-    return Section("provenance", "Provenance", table("What it takes to do this again.", [], rows, words=True), about)
+    return table("What it takes to do this again.", [], rows, words=True), about
 
 
 def _numbers(values: tuple[float, ...]) -> str:

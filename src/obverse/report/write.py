@@ -12,28 +12,23 @@ import torch
 
 from obverse.ground.errors import InvalidArgument, ObverseError
 from obverse.recipes import Sampling, Trained
-from obverse.report.coin import coin
-from obverse.report.coin import work as work_of_coin
-from obverse.report.errors import loss, noise_error
-from obverse.report.page import Mark, Section, marks, page, prose
-from obverse.report.samples import samples, trajectory
-from obverse.report.scores import distances, samplers, work
+from obverse.report import coin, errors, samples, scores, summary
+from obverse.report.page import Found, Mark, Section, marks, page, prose
 from obverse.report.subject import Subject
-from obverse.report.summary import provenance, sentence, verdict
 from obverse.train import files
 
 USUAL = Sampling(microbatch=100)  # on a CPU small batches stay in its cache: a fifth faster than 16 or a whole 1,000
 
 _PARTS = 100  # that progress is told in
-_SECTIONS: tuple[tuple[str, str, Callable[[Subject], Section]], ...] = (
-    ("samples", "Samples beside their nearest neighbours", samples),
-    ("trajectory", "From noise to data", trajectory),
-    ("distances", "Distances to held-out data", distances),
-    ("samplers", "Samplers", samplers),
-    ("loss", "Training loss", loss),
-    ("noise-error", "Error against log-SNR", noise_error),
-    ("coin", "The coin", coin),
-    ("provenance", "Provenance", provenance),
+_SECTIONS: tuple[tuple[str, str, Callable[[Subject], Found]], ...] = (
+    ("samples", "Samples beside their nearest neighbours", samples.samples),
+    ("trajectory", "From noise to data", samples.trajectory),
+    ("distances", "Distances to held-out data", scores.distances),
+    ("samplers", "Samplers", scores.samplers),
+    ("loss", "Training loss", errors.loss),
+    ("noise-error", "Error against log-SNR", errors.noise_error),
+    ("coin", "The coin", coin.coin),
+    ("provenance", "Provenance", summary.provenance),
 )
 
 
@@ -88,17 +83,17 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     told = _Told(progress)
     subject, made = Subject(trained, sampling or USUAL, count, seconds or {}, told.work), list[Section]()
-    told.all = work(subject) + work_of_coin(subject)
+    told.all = scores.work(subject) + coin.work(subject)
     with torch.no_grad():
         for name, title, make in _SECTIONS:
             told.section(title)
             try:
-                made.append(make(subject))
+                made.append(Section(name, title, *make(subject)))
             except ObverseError as error:
                 made.append(Section(name, title, prose(f"Absent: {error}"), None))
     numbers = {section.name: section.numbers for section in made}
-    report = Report(path, tuple(verdict(numbers)), numbers)
-    lead = prose(sentence(subject)) + marks(report.marks)
+    report = Report(path, tuple(summary.verdict(numbers)), numbers)
+    lead = prose(summary.sentence(subject)) + marks(report.marks)
     files.put(path, page(f"{trained.facts.name}: report", lead, made, report.to_json()).encode())
     if progress is not None:
         progress("written", _PARTS, _PARTS)

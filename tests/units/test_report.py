@@ -11,7 +11,6 @@ import wave
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +26,7 @@ from obverse.recipes.build import Facts
 from obverse.report import Report, write
 from obverse.report.figures import Line, chart
 from obverse.report.page import Mark, Section, marks, page, picture, table
-from obverse.report.sounds import Hearing
+from obverse.report.sounds import audible, players, told
 from obverse.report.subject import Subject
 from obverse.report.summary import verdict
 from obverse.train import Training
@@ -197,15 +196,15 @@ def test_sounds_fit_into_a_megabyte_and_are_no_shorter_than_that_asks_for(
     rate: int, channels: int, length: int, groups: int, sides: int
 ) -> None:
     facts = Facts("a", "arrays", (channels, length), (), (), (), Scaling.of_range(-1, 1), rate=rate)
-    hearing = Hearing(Subject(SimpleNamespace(facts=facts), FEW), groups, sides)  # type: ignore[arg-type]
-    x = torch.zeros(1, channels, length).expand(9, -1, -1)
-    text = "".join(hearing.players(number, "", *[x] * sides) for number in range(groups))
+    x, (counts, most) = torch.zeros(1, channels, length).expand(9, -1, -1), audible(facts, groups, sides)
+    text = "".join(players(facts, count, most, "", *[x] * sides) for count in counts)
+    words = told(facts, most, sides)
     played = heard(Reader(text))
     assert len(text) < 2**20 and sides <= len(played) <= sides * max(6, 2 * groups)
-    assert {values.shape for *_, values in played} == {(channels, hearing.length)}
-    assert hearing.length == length or hearing.length >= rate or len(text) > 0.9e6
-    assert ("the first" in hearing.words) == (hearing.length < length)
-    assert ("nearest" in hearing.words) == ("nearest" in text) == (sides == 2)
+    assert {values.shape for *_, values in played} == {(channels, most)}
+    assert most == length or most >= rate or len(text) > 0.9e6
+    assert ("the first" in words) == (most < length)
+    assert ("nearest" in words) == ("nearest" in text) == (sides == 2)
 
 
 def test_a_sampler_has_the_ratio_of_the_headline_where_it_draws_the_same(

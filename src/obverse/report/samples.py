@@ -17,7 +17,7 @@ from obverse.metrics import nearest
 from obverse.recipes import Evaluation
 from obverse.recipes.evaluation import neighbours_by
 from obverse.report.page import Found, cards, digits, prose, table
-from obverse.report.sounds import Hearing
+from obverse.report.sounds import audible, players, told
 from obverse.report.subject import Subject
 from obverse.sampler import Step
 
@@ -34,7 +34,7 @@ def samples(subject: Subject) -> Found:
     except ObverseError as error:
         train, missing = None, str(error)
     groups = _groups(subject)
-    plot, classes = drawn.x.ndim == 2, len(subject.trained.facts.classes)
+    facts, plot, classes = subject.trained.facts, drawn.x.ndim == 2, len(subject.trained.facts.classes)
     most = max(len(rows) for _, rows in groups)
     words = f"{len(drawn.x):,} samples were drawn; shown are the first {most}"
     if drawn.labels is not None:
@@ -50,14 +50,15 @@ def samples(subject: Subject) -> Found:
     if drawn.evaluation is not None:
         numbers["novelty"] = drawn.evaluation.novelty
         words += _new(drawn.evaluation)
-    hearing = Hearing(subject, len(groups), 1 if train is None else 2)
-    words += hearing.words
+    sides = 1 if train is None else 2
+    counts, length = audible(facts, len(groups), sides)
+    words += told(facts, length, sides)
     figures = [
-        _beside(subject, name, drawn.x[rows], train, partial(hearing.players, number))
-        for number, (name, rows) in enumerate(groups)
+        _beside(subject, name, drawn.x[rows], train, partial(players, facts, count, length))
+        for (name, rows), count in zip(groups, counts, strict=True)
     ]
     body = prose(words) + (cards(figures) if drawn.labels is not None else figures[0])
-    if subject.trained.facts.columns:
+    if facts.columns:
         body += _cells(subject, torch.cat([rows[: 1 if len(groups) > 1 else _SHOWN] for _, rows in groups])[:_SHOWN])
     return body, numbers
 

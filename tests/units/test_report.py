@@ -435,6 +435,21 @@ def test_a_chart_is_a_function_of_its_arguments_and_shares_no_name_with_another(
     assert "currentColor" in first and "xmlns" not in first and "font-family" not in first
 
 
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        (["alpha", "sigma", "nsr", "r", "t"], 1),
+        (["held-out data", "training data", "floor: pure memory", "linear denoiser", "exact floor"], 2),
+        (["a" * 40, "b" * 40, "c" * 40], 3),
+    ],
+)
+def test_a_legend_has_as_few_rows_as_fit(names: list[str], rows: int) -> None:
+    text = chart("one", [Line(name, [0.0, 1.0], [1.0, 2.0]) for name in names], x="", y="")
+    places = [re.findall(rf'x="([-\d.]+)" y="([-\d.]+)"[^>]*>{name}</text>', text) for name in names]
+    assert all(len(found) == 1 and float(found[0][0]) > 0 for found in places)
+    assert len({y for [(_, y)] in places}) == rows
+
+
 def test_half_a_step_is_no_place_on_an_axis() -> None:
     shown = re.findall(r">([\d.]+)</text>", chart("one", [Line("loss", [30], [1.2])], x="step", y="loss"))
     assert "30" in shown and not any(text.startswith(("28.", "29.", "30.", "31.")) for text in shown)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from obverse.ground.extras import load
 
@@ -75,10 +75,19 @@ def chart(
         low, high = axes.get_ylim()
         axes.set_ylim(low if bottom is None else max(low, bottom), high if top is None else min(high, top))
         if len(lines) > 1:
-            figure.legend(loc="outside upper center", ncols=2)  # never on a curve
+            _legend(figure, len(lines))
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return _for_page(file.getvalue())
+
+
+def _legend(figure: Any, count: int) -> None:
+    """Names above the axes, never on a curve, in as few rows as fit."""
+    for rows in range(1, count + 1):
+        legend = figure.legend(loc="outside upper center", ncols=math.ceil(count / rows))
+        if rows == count or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def written(file: Path, svg: str, alt: str) -> Path:

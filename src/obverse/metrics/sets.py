@@ -34,14 +34,13 @@ def pair(
                 f"{name} needs at least {least} samples, one a row, of at least one number; "
                 f"got the shape {tuple(values.shape)}."
             )
+        if bad := bad_rows(values):
+            raise NonFinite(f"{name} holds a NaN or an infinity, first in row {bad[0]} of {len(values)}.")
     if x.shape[1:] != y.shape[1:]:
         raise InvalidArgument(
             f"{names[0]} and {names[1]} hold the same kind of data: got {tuple(x.shape[1:])} and {tuple(y.shape[1:])} "
             "for one sample (resize or reshape one of them)."
         )
-    for name, values in zip(names, (x, y), strict=True):
-        if bad := bad_rows(values):
-            raise NonFinite(f"{name} holds a NaN or an infinity, first in row {bad[0]} of {len(values)}.")
     a = x.detach().to(y.device, torch.float64).reshape(len(x), -1)
     b = y.detach().double().reshape(len(y), -1)
     return (a - b.mean(0), b - b.mean(0)) if centred else (a, b)

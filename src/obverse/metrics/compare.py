@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -48,6 +49,14 @@ class Measured:
     sizes: tuple[int, int]
     better: str = "lower"
     floor_spread: float = 0.0
+
+    @classmethod
+    def of(
+        cls, name: str, value: float, ends: Iterable[Tensor], floors: Tensor, sizes: tuple[int, int], better: str
+    ) -> Self:
+        """With the ends of its interval, and the floors of all splits."""
+        low, high, floor, spread = map(float, (*ends, floors.mean(), floors.std()))
+        return cls(name, value, low, high, floor, sizes, better, spread)
 
     @property
     def ratio(self) -> float:
@@ -154,11 +163,9 @@ def _measured(metric: Metric, seen: _Seen, bootstrap: int) -> Measured:
         )
     x, y = x[:n], y[:n]
     value = metric.between(x, y)
-    low, high = interval(lambda i, j: metric.between(x[i], y[j]), (n, n), value, count=bootstrap, seed=seed)
-    low, high = (end.clamp(*metric.ends) for end in (low, high))
-    floors = _floors(metric, real, n, seed)
-    floor, spread = float(floors.mean()), float(floors.std())
-    return Measured(metric.title, value, float(low), float(high), floor, (n, n), metric.better, spread)
+    ends = interval(lambda i, j: metric.between(x[i], y[j]), (n, n), value, count=bootstrap, seed=seed)
+    inside = (end.clamp(*metric.ends) for end in ends)
+    return Measured.of(metric.title, value, inside, _floors(metric, real, n, seed), (n, n), metric.better)
 
 
 def _floors(metric: Metric, real: Tensor, n: int, seed: int) -> Tensor:

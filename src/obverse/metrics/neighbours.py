@@ -81,10 +81,9 @@ def memorisation(samples: Tensor, train: Tensor, held_out: Tensor, *, bootstrap:
     if min(n, m) < 4:
         raise InvalidArgument(f"An interval needs at least 4 samples and 4 held-out rows, got {n} and {m}.")
     value = _newer(made, usual)
-    low, high = interval(lambda i, j: _newer(made[i], usual[j]), (n, m), value, count=bootstrap, seed=seed)
+    ends = interval(lambda i, j: _newer(made[i], usual[j]), (n, m), value, count=bootstrap, seed=seed)
     floors = torch.tensor([_newer(usual[o[: m // 2]], usual[o[m // 2 :]]) for o in splits(m, seed)])
-    floor, spread = float(floors.mean()), float(floors.std())
-    return Measured("memorisation", value, float(low), float(high), floor, (n, m), "equal", spread)
+    return Measured.of("memorisation", value, ends, floors, (n, m), "equal")
 
 
 def _usual(train: Tensor, held_out: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ def normalised_path_energy(
     least = w2(source, target)
     require(least > 0, "source and data are the same rows: paths between them need no energy to compare with.")
     value = excess(float(energy.mean()), least)
-    halves = interval(
+    ends = interval(
         lambda i, j: excess(float(energy[i].mean()), w2(source[j], target[j])),
         (len(energy), n),
         value,
@@ -99,8 +99,7 @@ def normalised_path_energy(
     )
     pairs = ([w2(source, data[order[k : k + n]]) for k in (0, n)] for order in orders)
     floors = torch.tensor([excess(a**2, b) for a, b in pairs])
-    low, high, floor, spread = map(float, (*halves, floors.mean(), floors.std()))
-    return Measured("path-energy", value, low, high, floor, (len(energy), n), floor_spread=spread)
+    return Measured.of("path-energy", value, ends, floors, (len(energy), n), "lower")
 
 
 def straightness(t: Tensor, states: Tensor, *, bootstrap: int = 100, seed: int = 0) -> ByLevel:

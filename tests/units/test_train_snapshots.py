@@ -228,8 +228,8 @@ def test_the_weights_of_a_run_are_chosen_by_name(run: Run) -> None:
     assert all(torch.allclose(made[name], last["power-0_1"][name], atol=1e-6) for name in made)
     with pytest.raises(InvalidArgument, match=r"one of none, 3, 0\.5, sigma=\.\.\. in this run, got '7'"):
         weights(run, start, "7")
-    for group in ("optimizer", "objective", "counters"):  # what else a checkpoint may hold
-        held = replace(start, tensors={**start.tensors, "objective": {"times": torch.zeros(2, 64)}})
+    for group in ("optimizer", "objective", "counters", "noise"):  # what else a checkpoint may hold
+        held = replace(start, tensors={**start.tensors, group: {"times": torch.zeros(2, 64)}})
         with pytest.raises(InvalidArgument, match=f"got '{group}'"):
             weights(run, held, group)
     with pytest.raises(InvalidArgument, match="sigma is a number"):

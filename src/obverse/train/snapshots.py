@@ -162,7 +162,7 @@ def weights(run: Run, start: Checkpoint, which: str | None = None) -> dict[str, 
     horizons = [float(h) for h in (kept if isinstance(kept, list) else [kept])]
     by_length = {f"{h:.12g}": "ema" if i == 0 else f"ema-{_word(h)}" for i, h in enumerate(horizons)}
     group = by_length.get(group, group)
-    if group not in start.tensors or group in ("optimizer", "objective", "counters"):
+    if group not in start.tensors or group.partition("-")[0] not in ("net", "ema", "power"):
         known = ["none", *by_length, *(["sigma=..."] if settings.get("ema_power") else [])]
         raise InvalidArgument(f"ema is one of {', '.join(known)} in this run, got {which!r}.")
     return start.tensors[group]

@@ -29,9 +29,7 @@ class Circle:
 
     def level(self, phi: Tensor) -> Level:
         """The levels at angles; bits of one do not depend on the others."""
-        count, phi = len(phi), padded(phi)
-        logsnr = torch.where(phi >= math.pi / 2, -math.inf, -2 * (self.sigma_data * phi.tan()).log())
-        return self.schedule.nearest(logsnr)[:count]
+        return self._wide(phi)[: len(phi)]
 
     def phi(self, level: Level) -> Tensor:
         """The angle of a level."""
@@ -46,7 +44,7 @@ class Circle:
 
         Returns:  level, rho, on_output, on_state; one for each angle.
         """
-        wide = self.level(padded(phi))
+        wide = self._wide(phi)
         columns = (self.rho(wide), *coefficients(face, Edm(self.sigma_data), wide))
         rho, on_output, on_state = (exact(column).expand(len(wide))[: len(phi)] for column in columns)
         return wide[: len(phi)], rho, on_output, on_state
@@ -55,6 +53,12 @@ class Circle:
     def least(self) -> float:
         """The smallest angle at which the schedule has a level."""
         return float(self.phi(self.schedule.at(0.0)))
+
+    def _wide(self, phi: Tensor) -> Level:
+        """The levels at angles and, lest a tail be computed in another way, some more."""
+        phi = padded(phi)
+        logsnr = torch.where(phi >= math.pi / 2, -math.inf, -2 * (self.sigma_data * phi.tan()).log())
+        return self.schedule.nearest(logsnr)
 
 
 @dataclass(eq=False)

@@ -83,18 +83,8 @@ def fit(
             f"keep_best judges by held-out data, and none is held out (holdout={recipe.holdout}, {len(data)} samples): "
             "try holdout=0.1, or keep_best=0."
         )
-    # what cannot be trained is found before anything is written
-    net, objective, settings = build.network(recipe, facts), build.objective(recipe), recipe.training
-    objective.check(build.model(recipe, net))
-    shards.foreseen(settings, beside=objective.weighting.beside() is not None)
-    check_training(net, settings)
-    group = here()
-    floor = Floor.of(recipe, facts, objective)
-    learning = Learning(recipe, net, data, objective, rank=group.process_index, processes=group.num_processes)
-    learning.check()
-    each = settings.batch // group.num_processes
-    if each % settings.accumulate:
-        raise InvalidArgument(f"accumulate divides the batch of a process, got {settings.accumulate} for {each} rows.")
+    learning = _learning(recipe, facts, data)
+    net, floor, group = learning.net, Floor.of(recipe, facts, learning.objective), here()
     with ExitStack() as stack:
         run = _claimed(Path(folder), recipe, facts, group, resume, stack)
         start, before = run.newest() if resume else None, read(run.folder)
@@ -104,7 +94,7 @@ def fit(
         first, note = start.step if start else 0, ""
         if group.is_main_process:
             now = session(group.num_processes, group.device.type)
-            pairs = learning.paired and not objective.coupling.gathers
+            pairs = learning.paired and not learning.objective.coupling.gathers
             note = warning(before[-1], now, pairs=pairs) if start is not None and before else ""
             known = {"data": fingerprint(data), "source": _source(recipe.data), "keep_best": best}
             record(run.folder, first, {**now, **known})
@@ -112,9 +102,24 @@ def fit(
 
     def steps() -> Generator[Progress, None, None]:
         with locked:
-            yield from train(net, learning, learning.stream, settings, run=run, start=start, floor=floor)
+            yield from train(net, learning, learning.stream, recipe.training, run=run, start=start, floor=floor)
 
     return Fitting(run, net, facts, data, first, group.is_main_process, steps(), note, floor is not None)
+
+
+def _learning(recipe: Recipe, facts: build.Facts, data: Dataset) -> Learning:
+    """This process's batches and loss; what cannot be trained is refused here, before anything is written."""
+    net, objective, settings = build.network(recipe, facts), build.objective(recipe), recipe.training
+    objective.check(build.model(recipe, net))
+    shards.foreseen(settings, beside=objective.weighting.beside() is not None)
+    check_training(net, settings)
+    group = here()
+    learning = Learning(recipe, net, data, objective, rank=group.process_index, processes=group.num_processes)
+    learning.check()
+    each = settings.batch // group.num_processes
+    if each % settings.accumulate:
+        raise InvalidArgument(f"accumulate divides the batch of a process, got {settings.accumulate} for {each} rows.")
+    return learning
 
 
 def _claimed(

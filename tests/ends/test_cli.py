@@ -8,6 +8,7 @@ import json
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from obverse.ground.families import Family
 pytestmark = pytest.mark.usefixtures("elsewhere")
 FAST = ["--steps", "3", "--batch", "8", "--sample-every", "0", "--quiet"]
 SMALL_UNET, SMALL_MLP = ["--net", "unet:width=8"], ["--net", "mlp:width=16,depth=1"]
+Told = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +204,10 @@ def test_a_recipe_file_is_read_and_the_command_line_changes_it() -> None:
         (["train", "--recipe", "digit"], "digits"),
         (["sample", "nowhere"], "nowhere"),
         (["inspect", "lineer"], "linear"),
+        (["inspect", "vp", "cosine"], "obverse inspect weighting vp cosine"),
+        (["inspect", "weighting"], "one to four recipes, got 0"),
+        (["inspect", "weighting", "flow-machting"], "flow-matching"),
+        (["inspect", "weighting", "schedule=liner"], "linear"),
         (["list", "solvers"], "solver"),
         (["check", "solver/huen"], "heun"),
     ],
@@ -278,20 +284,10 @@ def test_guidance_and_other_schedules_are_options_of_sampling(digits: Path) -> N
         assert abs(plain["x"] - guided["x"]).max() > 0
 
 
-def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What a verb says to a script."""
-    capsys.readouterr()
-    assert main([*argv, "--json"]) == 0
-    values: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return values
-
-
 @pytest.mark.parametrize(("show", "columns"), [("state", 4), ("data", 5), ("noise", 4)])
-def test_a_contact_sheet_shows_what_was_asked_for_on_the_way(
-    show: str, columns: int, digits: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_contact_sheet_shows_what_was_asked_for_on_the_way(show: str, columns: int, digits: Path, told: Told) -> None:
     argv = ["sample", str(digits), "-n", "3", "--steps", "4", "--film", "sheet", "--show", show, "--out", "drawn"]
-    assert len(told(argv, capsys)["logsnr"]) == columns
+    assert len(told(argv)["logsnr"]) == columns
     film, samples = np.asarray(Image.open("drawn-sheet.png")), np.asarray(Image.open("drawn.png"))
     side = samples.shape[0]  # of one tile: three samples are side by side
     assert film.shape[1] // side == columns and film.shape[0] // side == 3
@@ -311,11 +307,11 @@ def test_a_film_can_be_left_out(digits: Path) -> None:
     assert {path.name for path in Path().iterdir()} == {"drawn.npz", "drawn.png"}
 
 
-def test_the_ledger_counts_guidances_second_pass(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ledger_counts_guidances_second_pass(digits: Path, told: Told) -> None:
     argv = ["sample", str(digits), "-n", "3", "--steps", "5", "--guidance", "2", "--out", "drawn"]
-    assert told(argv, capsys)["ledger"] == {"rounds": 5, "calls": 10, "evaluations": 30}
-    assert told([*argv, "--dry-run"], capsys)["calls"] == 10
-    adaptive = told([*argv[:4], "--solver", "adaptive:rtol=1e-2", "--guidance", "2", "--out", "drawn"], capsys)
+    assert told(argv)["ledger"] == {"rounds": 5, "calls": 10, "evaluations": 30}
+    assert told([*argv, "--dry-run"])["calls"] == 10
+    adaptive = told([*argv[:4], "--solver", "adaptive:rtol=1e-2", "--guidance", "2", "--out", "drawn"])
     assert adaptive["ledger"]["evaluations"] == 3 * adaptive["calls"] == 6 * adaptive["ledger"]["rounds"]
 
 
@@ -332,12 +328,10 @@ def test_an_adaptive_solver_leads_where_many_steps_lead(digits: Path) -> None:
     assert abs(found - many).max() < 0.002 and 4 * abs(found - many).max() < abs(few - many).max()  # ways are straight
 
 
-def test_calls_in_parallel_lead_to_the_same_samples_in_fewer_rounds(
-    digits: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_calls_in_parallel_lead_to_the_same_samples_in_fewer_rounds(digits: Path, told: Told) -> None:
     argv = ["--solver", "sde", "--eta", "0.5", "--steps", "32", "--seed", "2"]
     assert abs(drawn(digits, *argv) - drawn(digits, *argv, "--parallel")).max() < 1e-3
-    ledger = told(["sample", str(digits), "-n", "3", "--steps", "32", "--parallel", "--out", "drawn"], capsys)["ledger"]
+    ledger = told(["sample", str(digits), "-n", "3", "--steps", "32", "--parallel", "--out", "drawn"])["ledger"]
     assert ledger["rounds"] < 16 and ledger["calls"] > 32
 
 
@@ -380,8 +374,8 @@ def test_data_of_no_known_range_has_no_threshold(capsys: pytest.CaptureFixture[s
     assert Image.open("drawn-sheet.png").width > 2 * Image.open("drawn-sheet.png").height
 
 
-def test_every_family_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = told(["list"], capsys)
+def test_every_family_is_listed(told: Told) -> None:
+    listed = told(["list"])
     ours = [base for base in Family.__subclasses__() if base.__module__.startswith("obverse.")]
     assert len(ours) >= 15
     for base in ours:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from obverse.report.summary import sentence
 
 FAST = ["--steps", "2", "--batch", "8", "--sample-every", "0", "--quiet"]
 DRAW = ["--steps", "2", "--bootstrap", "2", "--count", "24"]
+Told = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +39,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in ("images", "points")}
 
 
-def told(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main(["evaluate", *argv, *DRAW, "--json"]) == 0
-    said: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return said
-
-
 def test_grey_images_of_28_by_28_are_measured_on_features_and_that_is_said(
-    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    runs: dict[str, Path], told: Told, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = told(capsys, str(runs["images"]), "--metrics", "frechet", "kid", "recall:k=2")
+    said = told(["evaluate", str(runs["images"]), "--metrics", "frechet", "kid", "recall:k=2", *DRAW])
     assert [one["name"] for one in said["measured"]] == ["F-FD", "F-KD", "F-recall:k=2"]
     assert [one["better"] for one in said["measured"]] == ["lower", "lower", "higher"]
     assert said["features"] == "fashion"
@@ -58,28 +52,22 @@ def test_grey_images_of_28_by_28_are_measured_on_features_and_that_is_said(
     assert "small network trained on Fashion-MNIST" in words and "F-FD" in words and "FID" not in words
 
 
-def test_other_data_and_features_asked_for_are_measured_as_they_are(
-    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = told(capsys, str(runs["points"]), "--metrics", "w2", "density")
+def test_other_data_and_features_asked_for_are_measured_as_they_are(runs: dict[str, Path], told: Told) -> None:
+    said = told(["evaluate", str(runs["points"]), "--metrics", "w2", "density", *DRAW])
     assert [one["name"] for one in said["measured"]] == ["w2", "density"] and said["features"] == "raw"
-    said = told(capsys, str(runs["images"]), "--features", "raw", "--metrics", "frechet")
+    said = told(["evaluate", str(runs["images"]), "--features", "raw", "--metrics", "frechet", *DRAW])
     assert [one["name"] for one in said["measured"]] == ["frechet"] and said["features"] == "raw"
     assert said["memorisation"]["low"] <= said["memorisation"]["value"] == said["novelty"]
 
 
-def test_the_classes_of_fashion_mnist_are_read_by_its_network(
-    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = told(capsys, str(runs["images"]), "--metrics", "energy")
+def test_the_classes_of_fashion_mnist_are_read_by_its_network(runs: dict[str, Path], told: Told) -> None:
+    said = told(["evaluate", str(runs["images"]), "--metrics", "energy", *DRAW])
     assert 0 <= said["garments"] <= 1 and 0 <= said["garments_of_real"] < 0.5  # noise is no garment
-    assert told(capsys, str(runs["points"]), "--metrics", "energy")["garments"] is None
+    assert told(["evaluate", str(runs["points"]), "--metrics", "energy", *DRAW])["garments"] is None
 
 
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
-def test_garments_are_found_by_their_names_whatever_their_numbers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_garments_are_found_by_their_names_whatever_their_numbers(tmp_path: Path, told: Told) -> None:
     data = load(FASHION_MNIST / "t10k-images-idx3-ubyte.gz").rows(torch.arange(1000))
     assert data.label is not None
     kept = data.label > 4
@@ -88,7 +76,7 @@ def test_garments_are_found_by_their_names_whatever_their_numbers(
     np.savez(tmp_path / "some.npz", x=images, y=names)
     argv = ["train", str(tmp_path / "some.npz"), "--out", str(tmp_path / "run"), "--holdout", "0.4"]
     assert main([*argv, "--net", "mlp:width=8,depth=1", *FAST]) == 0
-    said = told(capsys, str(tmp_path / "run"), "--metrics", "energy")
+    said = told(["evaluate", str(tmp_path / "run"), "--metrics", "energy", *DRAW])
     assert said["garments_of_real"] > 0.8 > 0.4 > said["garments"]  # held-out garments, and what two steps have learnt
 
 
@@ -111,15 +99,19 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
 
 
 def test_a_set_too_large_to_hold_is_looked_at_in_part_and_that_is_said(
-    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    runs: dict[str, Path],
+    tmp_path: Path,
+    told: Told,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
     rows = Dataset.rows
     monkeypatch.setattr(Dataset, "rows", lambda self, index, **k: (asked.append(len(index)), rows(self, index, **k))[1])
-    assert told(capsys, str(runs["points"]))["looked"] == [192, 192]
+    assert told(["evaluate", str(runs["points"]), *DRAW])["looked"] == [192, 192]
     monkeypatch.setattr("obverse.recipes.evaluation._HELD", 2 * 100)
     asked.clear()
-    assert told(capsys, str(runs["points"]))["looked"] == [100, 192]
+    assert told(["evaluate", str(runs["points"]), *DRAW])["looked"] == [100, 192]
     assert asked == [100, 48]
     assert main(["evaluate", str(runs["points"]), *DRAW, "--quiet"]) == 0
     assert "100 of 192 training samples were looked at, evenly spread" in capsys.readouterr().out

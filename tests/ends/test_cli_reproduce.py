@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from obverse.train.session import SESSIONS
 pytestmark = pytest.mark.usefixtures("elsewhere")
 SMALL = ["--net", "unet:width=8", "--steps", "6", "--batch", "8", "--sample-every", "2", "--save-every", "3", "--quiet"]
 LINES = ["--log-every", "1", "--threads", "1"]
+Told = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +38,9 @@ def run(trained: Path) -> Path:
     return Path(shutil.copytree(trained, "run"))
 
 
-def told(argv: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main([*argv, "--json"]) == code
-    values: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return values
-
-
-def test_a_run_is_reproduced_to_the_last_byte(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_reproduced_to_the_last_byte(run: Path, told: Told) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    found = told(["reproduce", "run"], 0, capsys)
+    found = told(["reproduce", "run"])
     assert found["same"] and found["elsewhere"] == []
     assert {"metrics.jsonl", "samples/step-00000004.png", "samples/step-00000006.png"} <= found["parts"].keys()
     assert {"step-00000006/net.safetensors", "step-00000006/ema.safetensors"} <= found["parts"].keys()
@@ -53,33 +48,33 @@ def test_a_run_is_reproduced_to_the_last_byte(run: Path, capsys: pytest.CaptureF
     assert not set(map(str, Path().iterdir())) - {"run"}
 
 
-def test_metrics_that_are_gone_are_not_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_that_are_gone_are_not_the_same(run: Path, told: Told) -> None:
     (run / "metrics.jsonl").write_bytes(b"")
-    assert told(["reproduce", "run"], 1, capsys)["parts"]["metrics.jsonl"]
+    assert told(["reproduce", "run"], 1)["parts"]["metrics.jsonl"]
 
 
-def test_an_earlier_step_is_reproduced_without_its_checkpoint(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = told(["reproduce", str(run), "--step", "3", "--out", "again"], 0, capsys)
+def test_an_earlier_step_is_reproduced_without_its_checkpoint(run: Path, told: Told) -> None:
+    found = told(["reproduce", str(run), "--step", "3", "--out", "again"])
     assert set(found["parts"]) == {"metrics.jsonl", "samples/step-00000002.png"}
     assert json.loads(Path("again/config.json").read_text()) == json.loads(Path("run/config.json").read_text())
 
 
-def test_samples_are_drawn_again_from_a_checkpoint(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_are_drawn_again_from_a_checkpoint(run: Path, told: Told) -> None:
     for step in ("4", "6"):
-        found = told(["reproduce", str(run), "--samples-only", "--step", step], 0, capsys)
+        found = told(["reproduce", str(run), "--samples-only", "--step", step])
         assert found["parts"] == {f"samples/step-0000000{step}.png": ""}
     shutil.copy("run/samples/step-00000002.png", "run/samples/step-00000006.png")
-    assert not told(["reproduce", "run", "--samples-only"], 1, capsys)["same"]
+    assert not told(["reproduce", "run", "--samples-only"], 1)["same"]
 
 
-def test_what_is_not_what_the_recipe_makes_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_what_the_recipe_makes_is_named(run: Path, told: Told) -> None:
     other = [word if word != "8" else "16" for word in SMALL]
     assert main(["train", "digits", "--out", "other", *other, *LINES]) == 0
     for name in ("samples/step-00000002.png", "metrics.jsonl"):
         shutil.copy(Path("other") / name, run / name)
     shutil.rmtree(run / "checkpoints/step-00000006")
     shutil.copytree("other/checkpoints/step-00000006", run / "checkpoints/step-00000006")
-    found = told(["reproduce", "run"], 1, capsys)
+    found = told(["reproduce", "run"], 1)
     apart = {name for name, words in found["parts"].items() if words}
     assert {"metrics.jsonl", "samples/step-00000002.png", "step-00000006/net.safetensors"} <= apart
     assert found["parts"]["samples/step-00000004.png"] == ""
@@ -87,29 +82,29 @@ def test_what_is_not_what_the_recipe_makes_is_named(run: Path, capsys: pytest.Ca
     assert "by up to" in found["parts"]["step-00000006/net.safetensors"]
 
 
-def test_what_has_changed_since_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_has_changed_since_is_said(run: Path, told: Told) -> None:
     lines = [json.loads(line) for line in (run / SESSIONS).read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 4]
     for line in lines:
         line |= {"torch": "2.0.0", "data": "0" * 64}
     lines[0]["threads"] = 64
     (run / SESSIONS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    said = " ".join(told(["reproduce", "run"], 0, capsys)["elsewhere"])
+    said = " ".join(told(["reproduce", "run"])["elsewhere"])
     assert "CPU threads 64 -> 1 when it went on from step 4" in said
     assert "version of torch 2.0.0 ->" in said and "the data has changed" in said
 
 
 def test_data_is_found_whatever_folder_one_stands_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:
     np.savez("points.npz", x=np.random.default_rng(0).normal(size=(60, 2)))
     each = ["--net", "mlp:width=16,depth=1", "--steps", "3", "--batch", "8", "--sample-every", "0", "--quiet"]
     assert main(["train", "points.npz", "--out", "run", *each]) == 0
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    assert told(["reproduce", "../run"], 0, capsys)["same"]
+    assert told(["reproduce", "../run"])["same"]
     np.savez("../points.npz", x=np.random.default_rng(1).normal(size=(60, 2)))
-    assert "the data has changed since" in told(["reproduce", "../run"], 1, capsys)["elsewhere"]
+    assert "the data has changed since" in told(["reproduce", "../run"], 1)["elsewhere"]
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,9 @@ from obverse.cli import main
 from obverse.recipes import Recipe, fit
 from obverse.train import Training
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 FAST = ["--steps", "2", "--batch", "8", "--sample-every", "0", "--quiet"]
 SMALL = ["--net", "unet:width=8"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def sounds(rate: int, channels: int) -> None:

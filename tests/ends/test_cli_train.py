@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from obverse.recipes import Recipe, fit
 from obverse.train import Training
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
+Told = Callable[..., dict[str, Any]]
 TRAIN = ["--net", "unet:width=8", "--batch", "8", "--log-every", "2", "--quiet"]
 
 
@@ -35,7 +37,7 @@ def bits(run: str) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for name in files for path in Path(run).glob(name)}
 
 
-def test_a_training_ends_with_a_flip_book_of_its_sample_grids(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_ends_with_a_flip_book_of_its_sample_grids(told: Told) -> None:
     argv = ["train", "digits", *TRAIN, "--steps", "6", "--sample-every", "2"]
     assert main([*argv, "--out", "run", "--until", "4"]) == 0
     assert not Path("run/samples/flip.gif").exists()
@@ -46,21 +48,18 @@ def test_a_training_ends_with_a_flip_book_of_its_sample_grids(capsys: pytest.Cap
             book.seek(number)
             page = Image.open(f"run/samples/step-{step:08d}.png")
             assert np.abs(np.asarray(book.convert("L"), int) - np.asarray(page.convert("L"), int)).max() <= 1
-    capsys.readouterr()
-    assert main(["reproduce", "run", "--json", "--quiet"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["parts"]["samples/flip.gif"] == ""
+    assert told(["reproduce", "run", "--quiet"])["parts"]["samples/flip.gif"] == ""
 
 
 def test_a_step_that_overflowed_leaves_no_mark_on_the_loss_that_is_shown(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def overflowing(*args: Any, **kwargs: Any) -> Any:
         fitting = fit(*args, **kwargs)
         return fitting._replace(steps=(s._replace(loss=float("nan")) if s.step == 2 else s for s in fitting.steps))
 
     monkeypatch.setattr("obverse.recipes.fit", overflowing)
-    assert main(["train", "two-moons", "--steps", "3", "--batch", "8", "--quiet", "--json", "--out", "run"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["loss"] > 0
+    assert told(["train", "two-moons", "--steps", "3", "--batch", "8", "--quiet", "--out", "run"])["loss"] > 0
 
 
 def test_a_report_binds_the_flip_book_of_a_run_that_never_ended() -> None:
@@ -213,11 +212,10 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
-def test_a_run_that_is_at_its_end_says_no_loss(capsys: pytest.CaptureFixture[str]) -> None:
-    argv = ["train", "two-moons", *PLANE, "--steps", "2", "--sample-every", "0", "--out", "run", "--json"]
+def test_a_run_that_is_at_its_end_says_no_loss(told: Told) -> None:
+    argv = ["train", "two-moons", *PLANE, "--steps", "2", "--sample-every", "0", "--out", "run"]
     for more, known in (([], True), (["--resume"], False)):
-        assert main([*argv, *more]) == 0
-        said = json.loads(capsys.readouterr().out.splitlines()[-1])
+        said = told([*argv, *more])
         assert said["steps"] == 2 and (said["loss"] is not None) == known
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from obverse.cli import main
 from obverse.sampler import Tableau
 
+Told = Callable[..., dict[str, Any]]
 FEW = ["--noises", "18", "--methods", "2", "--iterations", "3", "--quiet"]
 
 
@@ -37,10 +40,9 @@ def test_a_fitted_table_lies_in_the_run_with_its_picture(run: Path) -> None:
     assert ElementTree.parse(table.with_suffix(".svg")).getroot().tag.endswith("svg")
 
 
-def test_samples_are_drawn_with_a_fitted_table(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    how = ["sample", str(run), "--tableau", str(run / "tableaux" / "4.json"), "-n", "5", "--quiet", "--json"]
-    assert main([*how, "--out", str(tmp_path / "a")]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["calls"] == 4
+def test_samples_are_drawn_with_a_fitted_table(run: Path, tmp_path: Path, told: Told) -> None:
+    how = ["sample", str(run), "--tableau", str(run / "tableaux" / "4.json"), "-n", "5", "--quiet"]
+    assert told([*how, "--out", str(tmp_path / "a")])["calls"] == 4
     assert main(["sample", str(run), "--steps", "4", "-n", "5", "--quiet", "--out", str(tmp_path / "b")]) == 0
     one, two = (np.load(tmp_path / f"{name}.npz")["x"] for name in "ab")
     assert one.shape == two.shape == (5, 2)
@@ -61,9 +63,8 @@ def test_a_table_for_another_schedule_is_refused(run: Path, capsys: pytest.Captu
     assert "another schedule" in capsys.readouterr().err
 
 
-def test_advice_ranks_methods_and_fitted_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["advise", str(run), "--calls", "2", "5", "--noises", "16", "--quiet", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+def test_advice_ranks_methods_and_fitted_tables(run: Path, told: Told) -> None:
+    found = told(["advise", str(run), "--calls", "2", "5", "--noises", "16", "--quiet"])
     assert [one["calls"] for one in found["front"]] == sorted(one["calls"] for one in found["front"])
     assert str(run / "tableaux" / "4.json") in found["tuned"]
     assert json.loads((run / "advice.json").read_text())["tried"] == found["tried"]

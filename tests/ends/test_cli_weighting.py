@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,8 @@ from obverse.cli import main
 from obverse.recipes import Recipe, Trained, fit
 from obverse.train import Training
 
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What a verb says to a script."""
-    capsys.readouterr()
-    assert main([*argv, "--json"]) == 0
-    values: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return values
+pytestmark = pytest.mark.usefixtures("elsewhere")
+Told = Callable[..., dict[str, Any]]
 
 
 def test_flow_matching_and_v_with_cosine_are_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,8 +27,8 @@ def test_flow_matching_and_v_with_cosine_are_said_to_be_one(capsys: pytest.Captu
     assert out.count("*") > 50  # both curves, drawn on each other
 
 
-def test_the_numbers_of_a_script_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    values = told(["inspect", "weighting", "sd3", "edm", "flow-matching"], capsys)
+def test_the_numbers_of_a_script_are_those_of_the_table(told: Told) -> None:
+    values = told(["inspect", "weighting", "sd3", "edm", "flow-matching"])
     assert values["floors"][2] == pytest.approx(math.pi / 2)
     at = values["logsnr"].index(0.0)
     assert values["weights"]["flow-matching"][at] == pytest.approx(0.5 / (math.pi / 2))
@@ -51,23 +41,6 @@ def test_a_recipe_whose_loss_is_infinite_is_shown_with_the_way_out(capsys: pytes
     assert main(["inspect", "weighting", "flow-matching-vp", "sd3"]) == 0
     out = capsys.readouterr().out
     assert "times=cut:base=uniform,low=0.001" in out and "cannot be compared" in out
-
-
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["weighting"], "one to four recipes, got 0"),
-        (["weighting", "flow-machting"], "flow-matching"),
-        (["weighting", "schedule=liner"], "linear"),
-        (["vp", "cosine"], "obverse inspect weighting vp cosine"),
-    ],
-)
-def test_a_mistake_is_answered_with_the_way_out(
-    argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["inspect", *argv]) == 2
-    errors = capsys.readouterr().err
-    assert words in errors and len(errors.strip().splitlines()) <= 3
 
 
 SMALL = ["--net", "unet:width=8", "--batch", "8", "--quiet"]
@@ -101,10 +74,10 @@ def test_what_an_objective_learns_is_saved_and_goes_on_to_the_last_bit() -> None
     assert Path("drawn.npz").exists()
 
 
-def test_the_weight_of_a_run_is_that_of_its_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_weight_of_a_run_is_that_of_its_recipe(told: Told) -> None:
     argv = ["train", "digits", "--times", "logit-normal", "--steps", "1", "--out", "run", *SMALL]
     assert main(argv) == 0
-    assert told(["inspect", "weighting", "run", "sd3"], capsys)["compared"][0]["same"]
+    assert told(["inspect", "weighting", "run", "sd3"])["compared"][0]["same"]
 
 
 def test_a_network_that_sees_its_own_estimate_is_trained_and_sampled() -> None:

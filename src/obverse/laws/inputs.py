@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
 from obverse.ground.numerics import exact
-from obverse.laws.law import Compared, all_within, demand, law
-from obverse.laws.problems import PATHS, times
+from obverse.laws.law import all_within, demand, law
+from obverse.laws.problems import PATHS, one_by_one, times
 from obverse.model.inputs import Precondition, TimeInput
 
 
@@ -29,13 +27,7 @@ def _monotone(time: TimeInput) -> str:
 
 @law("time", "it is the same one by one, as plain floats, and for many levels at once")
 def _one_by_one(time: TimeInput) -> str:
-    def compared() -> Iterator[Compared]:
-        for path in PATHS:
-            level = path.at(times(0.1, 0.9, 6))
-            alone = exact([float(time(moment)) for moment in level.floats()])
-            yield f"the time on {path.spec}", time(level), alone, 1 + alone.abs()
-
-    return all_within(compared(), 1e-12)
+    return all_within(one_by_one("the time", time), 1e-12)
 
 
 @law("precondition", "the scale of the state is finite and positive, at the ends too")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, product
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import Number, exact
 from obverse.ground.shapes import against
 from obverse.laws.law import Compared, all_within, demand, law
-from obverse.laws.problems import FACES, PATHS, draws, times
+from obverse.laws.problems import FACES, PATHS, draws, one_by_one, times
 from obverse.path import Level, Prediction, change, gain
 
 SHAPES = ((4,), (4, 3), (4, 2, 3), (4, 1, 2, 3))
@@ -41,14 +41,8 @@ def _row(face: Prediction) -> str:
 
 @law("prediction", "its row is the same one by one, as plain floats, and for many levels at once")
 def _one_by_one(face: Prediction) -> str:
-    def compared() -> Iterator[Compared]:
-        for path in PATHS:
-            level = path.at(times(0.1, 0.9, 6))
-            alone = exact([face.row(moment) for moment in level.floats()])
-            for part, together in enumerate(face.row(level)):
-                yield f"{'ab'[part]} on {path.spec}", together, alone[:, part], 1 + alone[:, part].abs()
-
-    return all_within(compared(), 1e-12)
+    a, b = one_by_one("a", lambda level: face.row(level)[0]), one_by_one("b", lambda level: face.row(level)[1])
+    return all_within(chain(a, b), 1e-12)
 
 
 @law("prediction", "there and back is the identity, for every face, shape and path")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from obverse.ground import noise
-from obverse.ground.numerics import bisect
+from obverse.ground.numerics import Number, bisect, exact
+from obverse.laws.law import Compared
 from obverse.model import Gaussian, Mixture
 from obverse.path import (
     EDM,
@@ -36,6 +38,14 @@ def times(low: float, high: float, count: int = 64) -> Tensor:
     golden = (math.sqrt(5) - 1) / 2
     spread = (torch.arange(1, count + 1, dtype=torch.float64) * golden) % 1
     return low + (high - low) * spread.sort().values
+
+
+def one_by_one(what: str, f: Callable[[Level], Number]) -> Iterator[Compared]:
+    """A function at many levels together, beside the same as plain floats, on every path."""
+    for path in PATHS:
+        level = path.at(times(0.1, 0.9, 6))
+        alone = exact([float(f(moment)) for moment in level.floats()])
+        yield f"{what} on {path.spec}", f(level), alone, 1 + alone.abs()
 
 
 def draws(shape: tuple[int, ...], what: str) -> Tensor:

@@ -219,9 +219,7 @@ def test_a_sampler_has_the_ratio_of_the_headline_where_it_draws_the_same(
     assert "smaller than" not in digits[2].text  # 40 samples there and here
 
 
-def test_every_picture_has_words_and_can_be_decoded(
-    digits: Looked,
-) -> None:
+def test_every_picture_has_words_and_can_be_decoded(digits: Looked) -> None:
     page = digits[2]
     assert len(page.all("img")) == 10 * 2 + 2 + 3  # classes and their neighbours, trajectory, coin
     for image in page.all("img"):
@@ -265,9 +263,7 @@ def test_the_numbers_are_in_the_file(digits: Looked) -> None:
     assert numbers["loss"]["step"] == [5, 10, 15, 20]
 
 
-def test_an_untrained_model_misses_its_marks_and_the_coin_holds(
-    digits: Looked,
-) -> None:
+def test_an_untrained_model_misses_its_marks_and_the_coin_holds(digits: Looked) -> None:
     passed = {mark.name: mark.passed for mark in digits[1].marks}
     assert passed["Fréchet distance"] is False
     assert passed["The coin"] is True
@@ -294,9 +290,7 @@ def test_where_no_law_is_known_none_is_spoken_of(digits: Looked) -> None:
     assert "exact floor" not in digits[2].text and "floor" not in digits[1].numbers["loss"]
 
 
-def test_the_floor_lies_below_the_model_and_below_a_linear_denoiser(
-    digits: Looked,
-) -> None:
+def test_the_floor_lies_below_the_model_and_below_a_linear_denoiser(digits: Looked) -> None:
     curves = digits[1].numbers["noise-error"]
     floor, linear = np.array(curves["floor: pure memory"]), np.array(curves["linear denoiser"])
     assert (floor <= 1.05 * np.array(curves["training data"])).all()

@@ -143,10 +143,8 @@ def _some(data: Batch, count: int) -> Batch:
 def _of(model: Model, data: Batch, conditional: bool, levels: list[Level]) -> list[float]:
     """Mean squared error of a model's eps at each level."""
     cond = data.label if conditional else None
-    found = []
-    for level, (x_t, eps) in zip(levels, with_noise(data.x, levels, seed=0, purpose="report"), strict=True):
-        found.append(float((model(x_t, level, cond).noise - eps).square().mean()))
-    return found
+    noised = zip(levels, with_noise(data.x, levels, seed=0, purpose="report"), strict=True)
+    return [float((model(x_t, level, cond).noise - eps).square().mean()) for level, (x_t, eps) in noised]
 
 
 def _of_memory(subject: Subject, data: Batch, levels: list[Level]) -> list[float]:

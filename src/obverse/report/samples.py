@@ -152,9 +152,7 @@ def _beside(subject: Subject, name: str, x: Tensor, train: Tensor | None, player
     if train is None:
         return f"<div>{upper}{players(of, x)}</div>"
     found = nearest(*map(neighbours_by(subject.trained.recipe, subject.trained.facts), (x, train)))
-    words, near = (
-        f"nearest in the training data, median distance {digits(float(found.distance.median()))}",
-        train[found.index],
-    )
+    near, median = train[found.index], digits(float(found.distance.median()))
+    words = f"nearest in the training data, median distance {median}"
     lower = subject.show(near, f"training samples nearest to the samples{of}", words, columns=columns)
     return f"<div>{upper}{lower}{players(of, x, near)}</div>"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from obverse.ground.errors import InvalidArgument, ObverseError
+from obverse.ground.errors import ObverseError, require
 from obverse.recipes import Sampling, Trained
 from obverse.report import coin, errors, samples, scores, summary
 from obverse.report.page import Found, Mark, Section, marks, page, prose
@@ -76,10 +76,9 @@ def write(
     Raises:   InvalidArgument when path is a folder or count is too small.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InvalidArgument(f"path is the file to write, got the folder {path} (try {path / 'report.html'}).")
-    if count is not None and count < 8:
-        raise InvalidArgument(f"count is samples >= 8, got {count} (a comparison of fewer says nothing).")
+    require(not path.is_dir(), f"path is the file to write, got the folder {path} (try {path / 'report.html'}).")
+    enough = count is None or count >= 8
+    require(enough, f"count is samples >= 8, got {count} (a comparison of fewer says nothing).")
     path.parent.mkdir(parents=True, exist_ok=True)
     told = _Told(progress)
     subject, made = Subject(trained, sampling or USUAL, count, seconds or {}, told.work), list[Section]()

@@ -54,11 +54,11 @@ def padded(column: Tensor) -> Tensor:
 
 
 def size(values: Tensor) -> Tensor:
-    """Root mean square of each row, float64, summed in one fixed order; (batch *data) -> (batch,)."""
+    """Root mean square of each row, float64 on the CPU, summed in one fixed order; (batch *data) -> (batch,)."""
     rows = values.flatten(1).double() ** 2
     count = rows.shape[1]
     rows = torch.nn.functional.pad(rows, (0, 2 ** math.ceil(math.log2(count)) - count))
     while rows.shape[1] > 1:
         half = rows.shape[1] // 2
         rows = rows[:, :half] + rows[:, half:]
-    return (rows[:, 0] / count).sqrt()
+    return (rows[:, 0] / count).sqrt().cpu()

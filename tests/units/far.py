@@ -1,0 +1,103 @@
+"""A second device, made of Python, for machines without one: its tensors have numbers, but not where the CPU's are.
+
+A tensor there holds one of the CPU and computes with it. What a GPU refuses, it refuses: operations together with
+tensors of the CPU (single numbers and indices excepted), and NumPy. So what runs there has its tensors in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+_setup_privateuseone_for_python_backend("far")
+
+FAR = torch.device("far", 0)
+_ATEN = torch.ops.aten
+_TOGETHER = {  # of two devices
+    _ATEN.copy_.default,
+    _ATEN._to_copy.default,
+    _ATEN.index.Tensor,
+    _ATEN.index_put.default,
+    _ATEN.index_put_.default,
+    _ATEN._index_put_impl_.default,
+}
+
+
+class Far(Tensor):
+    """A tensor on the second device."""
+
+    near: Tensor
+
+    @staticmethod
+    def __new__(cls, near: Tensor) -> Far:
+        laid = {"strides": near.stride(), "storage_offset": near.storage_offset()}
+        made: Far = Tensor._make_wrapper_subclass(cls, near.shape, dtype=near.dtype, device=FAR, **laid)
+        made.near = near
+        return made
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        known = dict(kwargs or {})
+        tensors = [leaf for leaf in tree_leaves((args, known)) if isinstance(leaf, Tensor)]
+        strangers = [tuple(one.shape) for one in tensors if one.ndim and not isinstance(one, Far)]
+        if strangers and func not in _TOGETHER:
+            raise RuntimeError(f"{func} of tensors on {FAR} and, of shape {strangers}, on the CPU.")
+        to = known.get("device")
+        stays = isinstance(args[0], Far) if func is _ATEN.copy_.default else to is None or torch.device(to) == FAR
+        if to is not None:
+            known["device"] = torch.device("cpu")
+        made = func(*tree_map(_near, args), **tree_map(_near, known))
+        same = {id(_near(one)): one for one in tensors}  # what was written on is itself again
+
+        def back(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor) or id(leaf) in same:
+                return same.get(id(leaf), leaf)
+            return Far(leaf) if stays else leaf
+
+        return tree_map(back, made)
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def tolist(self) -> Any:
+        """The numbers, which a GPU hands over too."""
+        return self.near.tolist()
+
+    def numpy(self, *, force: bool = False) -> NoReturn:
+        """No array."""
+        raise TypeError(f"A tensor on {FAR} is no array: copy it to the CPU first.")
+
+    def __array__(self, *_: object, **__: object) -> NoReturn:
+        self.numpy()
+
+    def __repr__(self, *, tensor_contents: object = None) -> str:
+        return f"Far({self.near})"
+
+
+def _near(leaf: Any) -> Any:
+    return leaf.near if isinstance(leaf, Far) else leaf
+
+
+def _empty(size: Any, dtype: torch.dtype | None = None, *_: object, **__: object) -> Tensor:
+    return Far(torch.empty(size, dtype=dtype))
+
+
+def _strided(size: Any, stride: Any, dtype: torch.dtype | None = None, *_: object, **__: object) -> Tensor:
+    return Far(torch.empty_strided(size, stride, dtype=dtype))
+
+
+def _copied(source: Tensor, to: Tensor, *_: object) -> Tensor:
+    _near(to).copy_(_near(source))
+    return to
+
+
+_LIBRARY = torch.library.Library("aten", "IMPL")  # what torch asks of a device where there is no tensor of it yet
+_LIBRARY.impl("empty.memory_format", _empty, "PrivateUse1")
+_LIBRARY.impl("empty_strided", _strided, "PrivateUse1")
+_LIBRARY.impl("_copy_from", _copied, "PrivateUse1")

@@ -65,6 +65,16 @@ class Far(Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
+    @property
+    def data(self) -> Tensor:  # type: ignore[override]
+        """What it holds; a module that changes its precision sets it."""
+        return self.detach()
+
+    @data.setter
+    def data(self, new: Far) -> None:
+        Tensor.data.__set__(self, new)  # type: ignore[attr-defined]
+        self.near = new.near
+
     def tolist(self) -> Any:
         """The numbers, which a GPU hands over too."""
         return self.near.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ from obverse.likelihood import log_density
 from obverse.model import Model, Network
 from obverse.objective import Coupling, Objective, TimeLaw, Weighting
 from obverse.path import Linear
+from obverse.recipes import Recipe, Sampling, Trained, fit
+from obverse.report.subject import Subject
+from obverse.report.write import SECTIONS
 from obverse.sampler import Solver, Uniform, adaptive, parallel, sample, sampled
+from obverse.train import Training
 
 LABELS, X = torch.tensor([0, 1, 2, 3, 4]), torch.randn(5, 2, generator=torch.manual_seed(1))
 UNENDING = {"elbo": "cut:base=uniform", "schrodinger-bridge": "cut:base=uniform"}  # times that a finite loss needs
@@ -118,3 +123,14 @@ def test_objectives(asked: dict[str, Any]) -> None:
         return torch.cat([loss.per_sample.detach(), grad.flatten()])
 
     agree(learnt)
+
+
+@pytest.mark.parametrize(("data", "net"), [("digits", "unet:width=8"), ("two-moons", "mlp:width=16")])
+def test_a_report_is_made(data: str, net: str, tmp_path: Path) -> None:
+    recipe = Recipe(data=data, net=net, training=Training(steps=2, batch=8, log_every=1, save_every=0))
+    for _ in fit(recipe, tmp_path / "run").steps:
+        pass
+    subject = Subject(Trained.open(tmp_path / "run", FAR.type), Sampling(steps=3), 12)
+    for name, _, section in SECTIONS:
+        if name != "samplers":
+            section(subject)

@@ -98,8 +98,8 @@ def trajectory(subject: Subject) -> Found:
     every = [step.estimate for step in steps if step.estimate is not None]
     moments = torch.linspace(0, len(every) - 1, _SCATTERS if plot else _MOMENTS).round().long()
     made = [every[i] for i in sorted({*moments.tolist()})]
-    states = [*(e.x_t / against(e.level.r, e.x_t) for e in made), x]
-    beliefs = [*(e.data for e in made), x]
+    states = [*((e.x_t / against(e.level.r, e.x_t)).cpu() for e in made), x]
+    beliefs = [*(e.data.cpu() for e in made), x]
     places = [float(e.level.logsnr) for e in made]
     rows = "One row a class" if labels is not None else "One row a sample"
     body = _scatters(subject, states, beliefs, places) if plot else _strips(subject, states, beliefs, rows)

@@ -20,7 +20,7 @@ from obverse.train import files
 USUAL = Sampling(microbatch=100)  # on a CPU small batches stay in its cache: a fifth faster than 16 or a whole 1,000
 
 _PARTS = 100  # that progress is told in
-_SECTIONS: tuple[tuple[str, str, Callable[[Subject], Found]], ...] = (
+SECTIONS: tuple[tuple[str, str, Callable[[Subject], Found]], ...] = (
     ("samples", "Samples beside their nearest neighbours", samples.samples),
     ("trajectory", "From noise to data", samples.trajectory),
     ("distances", "Distances to held-out data", scores.distances),
@@ -84,7 +84,7 @@ def write(
     subject, made = Subject(trained, sampling or USUAL, count, seconds or {}, told.work), list[Section]()
     told.all = scores.work(subject) + coin.work(subject)
     with torch.no_grad():
-        for name, title, make in _SECTIONS:
+        for name, title, make in SECTIONS:
             told.section(title)
             try:
                 made.append(Section(name, title, *make(subject)))

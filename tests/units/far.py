@@ -1,7 +1,8 @@
 """A second device, made of Python, for machines without one: its tensors have numbers, but not where the CPU's are.
 
 A tensor there holds one of the CPU and computes with it. What a GPU refuses, it refuses: operations together with
-tensors of the CPU (single numbers and indices excepted), and NumPy. So what runs there has its tensors in one place.
+tensors of the CPU (single numbers and indices excepted), and NumPy; and, while it is one of the NARROW, float64. So
+what runs there has its tensors in one place.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from obverse.ground import numerics
 
 _setup_privateuseone_for_python_backend("far")
 
@@ -35,6 +38,8 @@ class Far(Tensor):
 
     @staticmethod
     def __new__(cls, near: Tensor) -> Far:
+        if near.dtype == torch.float64 and FAR.type in numerics.NARROW:
+            raise TypeError(f"{FAR} has no float64.")
         laid = {"strides": near.stride(), "storage_offset": near.storage_offset()}
         made: Far = Tensor._make_wrapper_subclass(cls, near.shape, dtype=near.dtype, device=FAR, **laid)
         made.near = near

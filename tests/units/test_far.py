@@ -12,6 +12,7 @@ import torch
 from far import FAR
 from torch import Tensor, nn
 
+from obverse.ground import numerics
 from obverse.guidance import Guided
 from obverse.likelihood import log_density
 from obverse.model import Model, Network
@@ -25,6 +26,13 @@ from obverse.train import Training
 
 LABELS, X = torch.tensor([0, 1, 2, 3, 4]), torch.randn(5, 2, generator=torch.manual_seed(1))
 UNENDING = {"elbo": "cut:base=uniform", "schrodinger-bridge": "cut:base=uniform"}  # times that a finite loss needs
+
+
+@pytest.fixture(autouse=True, params=["with float64", "without"])
+def _as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, and as on Apple's mps."""
+    if request.param == "without":
+        monkeypatch.setattr(numerics, "NARROW", {FAR.type})
 
 
 class Net(nn.Module):
@@ -79,8 +87,8 @@ RUNS: dict[str, Callable[[Model], Any]] = {
     "adaptive, of the SDE": lambda m: adaptive(m, (5, 2), eta=1.0, rtol=1e-2, cond=LABELS).x,
     "adaptive, backwards": lambda m: adaptive(m, (5, 2), start=X.to(m.device), start_level=0.0, stop_level=1.0).x,
     "adaptive, dense": lambda m: adaptive(m, (5, 2), dense=True).at(0.5),
-    "likelihood": lambda m: log_density(m, X.to(m.device), cond=LABELS)[0],
-    "likelihood by probes": lambda m: log_density(m, X.to(m.device), probes=4)[0],
+    "likelihood": lambda m: log_density(m, X.to(m.device), cond=LABELS)[0].float().to(m.device),
+    "likelihood by probes": lambda m: log_density(m, X.to(m.device), probes=4)[0].float().to(m.device),
 }
 
 

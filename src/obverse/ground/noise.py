@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, require
+from obverse.ground.numerics import precise
 
 _GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed integer: 2^64 / golden ratio
 _MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -56,7 +57,8 @@ def uniform(
     samples: Tensor | Sequence[int] | None = None,
 ) -> Tensor:
     """Uniform draws in the open interval (0, 1), float64; (batch *data), for a range of steps (steps batch *data)."""
-    words = bits(math.prod(shape[1:]), seed=seed, purpose=purpose, step=step, samples=ids_of(shape, samples))
+    ids = ids_of(shape, samples)
+    words = bits(math.prod(shape[1:]), seed=seed, purpose=purpose, step=step, samples=ids.to(precise(ids.device)))
     values = ((_shift(words, 11).double() + 0.5) * 2.0**-53).clamp_(max=1 - 2.0**-53)
     return values.reshape(*words.shape[:-2], *shape)
 
@@ -90,7 +92,7 @@ def normal(
     require(dtype.is_floating_point, f"Normal draws have a floating dtype, got {dtype} (of whole numbers: x.float()).")
     count = math.prod(shape[1:])
     ids = ids_of(shape, samples)
-    ids = ids if device is None else ids.to(device)
+    ids = ids.to(precise(ids.device if device is None else device))
     words = bits((count + 1) // 2, seed=seed, purpose=purpose, step=step, samples=ids)
     radius = _log((_shift(words, 32).double().add_(0.5)).mul_(2.0**-32), times=-2.0).sqrt_()
     # 30 bits place the angle within a quarter turn around 0, two more choose the quarter
@@ -102,7 +104,7 @@ def normal(
     turned = (words & (1 << 31)) != 0
     first, second = torch.where(turned, sine, cosine), torch.where(turned, cosine, sine)
     pairs = torch.stack([first.mul_(radius), second.mul_(radius)], -1).flatten(-2)[..., :count]
-    return pairs.reshape(*pairs.shape[:-2], *shape).to(dtype)
+    return pairs.reshape(*pairs.shape[:-2], *shape).to(device, dtype)
 
 
 def grained(

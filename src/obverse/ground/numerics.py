@@ -10,11 +10,20 @@ import torch
 from torch import Tensor
 
 Number: TypeAlias = Any  # a float or a Tensor: one arithmetic, which a union type would forbid to mix
+NARROW = {"mps"}  # devices without float64
 
 
 def exact(x: Number) -> Tensor:
-    """The number as a float64 tensor: torch would make a plain float a float32."""
+    """The number as a float64 tensor, where it is `precise`: torch would make a plain float a float32."""
+    if isinstance(x, Tensor) and x.device.type in NARROW:
+        x = x.cpu()
     return torch.as_tensor(x, dtype=torch.float64)
+
+
+def precise(device: torch.device | str | None) -> torch.device:
+    """Where what is to be exact is computed for a device: there, or on the CPU where it has no float64 (Apple's)."""
+    place = torch.device("cpu" if device is None else device)
+    return torch.device("cpu") if place.type in NARROW else place
 
 
 def log(x: Number) -> Number:

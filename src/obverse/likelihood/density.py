@@ -13,6 +13,7 @@ from torch import Tensor
 from obverse.data import Scaling
 from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, require
+from obverse.ground.numerics import precise
 from obverse.ground.shapes import check_rows, moved
 from obverse.likelihood.divergence import directions
 from obverse.likelihood.walk import Arrived, Walk
@@ -98,8 +99,8 @@ def log_density(
     _check(x, tolerance, probes, samples, max_calls)
     check_rows(cond, len(x))
     with torch.inference_mode(False):  # the trace needs derivatives, whatever the caller does without
-        points, units = _scaled(x.detach().clone().double(), scaling)
-        way = Way.of(model, moved(cond, x.device), level)
+        points, units = _scaled(x.detach().clone().to(precise(x.device), torch.float64), scaling)
+        way = Way.of(model, moved(cond, points.device), level)
         chosen = directions(points) if probes is None else _signs(points, probes, seed, samples)
         walk = Walk(way.rates(chosen, summed=probes is None), way.stop, tolerance, max_calls)
         end = walk.run((points * way.scale).flatten(1), way.start)

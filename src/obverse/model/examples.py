@@ -50,7 +50,7 @@ class Examples:
         """Data and the log-SNRs at which they are told from noise, within the ranges of some paths."""
         require(isinstance(x, Tensor), f"x is a tensor, got {type(x).__name__} (torch.as_tensor(x)).")
         x = x if x.dtype == torch.float64 else x.float()
-        variance = float(x.double().var(0).mean()) if len(x) > 1 else 0.0
+        variance = float(exact(x).var(0).mean()) if len(x) > 1 else 0.0
         require(0 < variance < math.inf, f"x is data: finite, two different rows or more; got {tuple(x.shape)}.")
         check_rows(cond, len(x))
         few = slice(0, max(ROWS, NUMBERS // max(1, x[0].numel())))

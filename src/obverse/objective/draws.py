@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     dtype: torch.dtype
     device: torch.device
     seed: int
-    hides: bool
+    drop: float
 
 
 class Moment(NamedTuple):
@@ -85,7 +85,9 @@ class Draws:
         eps = noise.normal(asked.shape, purpose="eps", step=block, dtype=asked.dtype, device=asked.device, **who)
         u = self.times.uniforms(batch, step=block, **who)
         level = self.times.level(u.reshape(-1), asked.schedule)
-        hide = noise.uniform((batch,), purpose="drop", step=block, **who).to(asked.device) if asked.hides else None
+        hide = None
+        if asked.drop:
+            hide = (noise.uniform((batch,), purpose="drop", step=block, **who) < asked.drop).to(asked.device)
         ratio = self.times.ratio(level)
         weight = self.weighting.on(asked.face, level, self.times.density(level) * ratio) * ratio
         a, b = asked.face.row(level)

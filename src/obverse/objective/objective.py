@@ -166,14 +166,14 @@ class Objective:
         self.check(model)
         _check_data(x)
         here = noise.ids_of(x.shape, samples).cpu()  # levels live there
-        hides = bool(self.drop) and cond is not None
-        asked = Asked(model.schedule, model.face, tuple(x.shape), x.dtype, x.device, seed, hides)
+        share = 0.0 if cond is None else self.drop
+        asked = Asked(model.schedule, model.face, tuple(x.shape), x.dtype, x.device, seed, share)
         now = self.draws.at(asked, step, here)
         eps = self._paired(x, cond, now.eps, seed, step, here) if eps is None else _given(eps, x)
         if self.coupling.bridge:
             x, eps = bridged(x, eps, self.coupling.bridge, now.level, seed=seed, step=step, samples=here)
         if now.hide is not None:
-            cond = drop(cond, now.hide < self.drop)
+            cond = drop(cond, now.hide)
         x_t, target = (now.on_data * x).add_(now.on_noise * eps)  # both at once: small calls cost more than numbers
         shown = None
         if self.recall:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from obverse.ground.numerics import precise
 from obverse.ground.shapes import against
 from obverse.model import Model
 from obverse.recipes import build
@@ -45,7 +46,7 @@ def work(subject: Subject) -> int:
 def coin(subject: Subject) -> Found:
     """The same network on four schedules, as an ODE and as an SDE, in two precisions: how far samples differ."""
     trained = subject.trained
-    twin = build.model(trained.recipe, copy.deepcopy(trained.model.net).double())
+    twin = build.model(trained.recipe, copy.deepcopy(trained.model.net).to(precise(trained.model.device), torch.float64))
     rows, finals = [], {}
     for sides in (ODE, SDE):
         double = [_path(subject, twin, side, torch.float64) for side in sides]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground import noise
+from obverse.ground.numerics import precise
 from obverse.ground.shapes import per_row
 
 Span = tuple[float, float] | None  # of a draw: between which angles it is the path; None: a draw of its own
@@ -44,6 +45,9 @@ def draws(
               seed, samples: whose draws; samples names the rows, default 0, 1, 2 ...
               scales: what each draw is multiplied by, default 1; float64 (draws,).
     """
+    if precise(like.device) != like.device:
+        made = draws(spans, like.to(precise(like.device)), seed=seed, samples=samples, scales=scales)
+        return (draw.to(like.device) for draw in made)
     on, mixing = _laid(tuple(spans))
     if all(on):
         return _path(mixing, scales, like, seed, samples)

@@ -81,7 +81,7 @@ def descend(known: Truth, place: Place, tail: float, share: float) -> Place:
 
 def _squares(known: Truth, method: Method) -> Tensor:
     """The squared error of every sample; not finite where the method is not."""
-    return known.each(known.run(method.tableau(known.model.schedule))).double().square()
+    return known.each(known.run(method.tableau(known.model.schedule))).square()
 
 
 def _gathered(known: Truth, method: Method, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,9 +37,9 @@ class Errors(NamedTuple):
     @classmethod
     def of(cls, each: Tensor) -> Errors:
         """From the error of each sample; what is not finite is infinitely wrong."""
-        each = each.double().nan_to_num(math.inf, math.inf)
+        each = exact(each).nan_to_num(math.inf, math.inf)
         return cls(
-            float(each.quantile(0.5)), float(each.square().mean().sqrt()), float((each > FLIPPED).double().mean())
+            float(each.quantile(0.5)), float(each.square().mean().sqrt()), float(exact(each > FLIPPED).mean())
         )
 
     @property
@@ -81,7 +81,7 @@ class Truth:
     def relative(self, differences: Tensor) -> Tensor:
         """Differences in float64, relative to the data, a sample's coordinates in a row; (... coordinates)."""
         rest = 1 - self.ends.ndim  # the axes of one sample, from behind
-        return differences.flatten(rest).double() / (self.scale * math.sqrt(self.ends[0].numel()))
+        return exact(differences.flatten(rest)) / (self.scale * math.sqrt(self.ends[0].numel()))
 
     def each(self, ends: Tensor) -> Tensor:
         """The error of every sample; (batch,)."""
@@ -119,7 +119,7 @@ def truth(model: Model, noise: Tensor, cond: Cond = None, *, tolerance: float = 
     calls, now = 64, ends(64)
     while True:
         calls, before, now = 2 * calls, now, ends(2 * calls)
-        known = Truth(model, noise, cond, now, float(now.double().square().mean().sqrt()), calls, math.nan)
+        known = Truth(model, noise, cond, now, float(exact(now).square().mean().sqrt()), calls, math.nan)
         gap = Errors.of(known.each(before)).median
         if gap <= tolerance or calls >= most:
             return replace(known, gap=gap)

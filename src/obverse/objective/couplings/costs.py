@@ -13,7 +13,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.families import Family
-from obverse.ground.numerics import finite
+from obverse.ground.numerics import exact, finite
 from obverse.ground.shapes import bad_rows
 from obverse.nets.condition import Cond
 from obverse.objective.couplings.coupling import Batch
@@ -132,8 +132,8 @@ def apartness(cond: Cond) -> Tensor:
         parts = [apartness(value) for value in cond.values()]
         return torch.stack([part / part.mean().clamp(min=torch.finfo(part.dtype).tiny) for part in parts]).sum(0)
     if not cond.is_floating_point():
-        return (cond.reshape(len(cond), -1)[:, None] != cond.reshape(len(cond), -1)).any(2).double()
-    values = cond.reshape(len(cond), -1).double()
+        return exact((cond.reshape(len(cond), -1)[:, None] != cond.reshape(len(cond), -1)).any(2))
+    values = exact(cond.reshape(len(cond), -1))
     if values.shape[1] == 1:  # a fourth of the time
         return (values - values.T).square_()
     return torch.cdist(values, values, compute_mode="donot_use_mm_for_euclid_dist").square()
@@ -141,7 +141,7 @@ def apartness(cond: Cond) -> Tensor:
 
 def _matrix(rows: Tensor) -> Tensor:
     flat = rows.detach().reshape(len(rows), -1)
-    return flat.to(torch.float64 if flat.shape[1] <= EXACT else torch.promote_types(flat.dtype, torch.float32))
+    return exact(flat) if flat.shape[1] <= EXACT else flat.to(torch.promote_types(flat.dtype, torch.float32))
 
 
 def _refuse(rows: Tensor, what: str) -> None:

@@ -88,5 +88,5 @@ class Learned(Weighting, name="learned"):
 
     def balance(self, loss: Tensor, level: Level, model: object, ratio: Number) -> Tensor:
         module = LogVariance.of(model)
-        u: Tensor = module(exact(level.logsnr).to(module.weight.device)).to(loss)
+        u: Tensor = module(exact(level.logsnr)).to(loss)
         return loss * (-u).exp() + against(ratio, loss) * u

@@ -84,7 +84,7 @@ def _speeds(
             if step.estimate is None:
                 continue
             angles.append(float(step.estimate.level.theta))
-            data = step.estimate.data.double()
+            data = exact(step.estimate.data)
             if before is not None:
                 moved, size = ((each.square().mean().sqrt()).cpu() for each in (data - before, data))
                 moves.append(torch.where(moved > STILL * size, moved, 0.0 * moved))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from obverse.ground.numerics import precise
+
 LANES = 64  # vectorised functions treat the tail of a tensor otherwise than its body; so there is no tail
 
 
@@ -55,7 +57,7 @@ def padded(column: Tensor) -> Tensor:
 
 def size(values: Tensor) -> Tensor:
     """Root mean square of each row, float64 on the CPU, summed in one fixed order; (batch *data) -> (batch,)."""
-    rows = values.flatten(1).double() ** 2
+    rows = values.to(precise(values.device)).flatten(1).double() ** 2
     count = rows.shape[1]
     rows = torch.nn.functional.pad(rows, (0, 2 ** math.ceil(math.log2(count)) - count))
     while rows.shape[1] > 1:

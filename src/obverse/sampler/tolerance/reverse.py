@@ -66,7 +66,7 @@ class Reverse:
         kept, whole, late, q, sine = (against(c, start.z) for c in numbers.unbind(1))
         both, twice = self._theta(torch.cat([start.phi, at])), torch.cat([start.z, start.z])
         before, after = self.tree.at(both, torch.cat([start.who, start.who]), twice).chunk(2)
-        z = kept * start.z + whole * x_t + sine * (after - q.double() * before).to(start.z.dtype)
+        z = kept * start.z + whole * x_t + sine * (after - q.to(before) * before).to(start.z)
         return z if change is None else z + late * change
 
     def _theta(self, phi: Tensor) -> Tensor:

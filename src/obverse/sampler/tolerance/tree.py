@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from obverse.ground import noise
+from obverse.ground.numerics import precise
 from obverse.ground.shapes import against
 from obverse.sampler.tolerance.control import wide
 
@@ -61,7 +62,8 @@ class BrownianTree:
                   who: their rows; (batch,).
                   like: a state; (batch *data).
         """
-        bridge = torch.zeros(like.shape, dtype=torch.float64, device=like.device)
+        place = precise(like.device)
+        bridge = torch.zeros(like.shape, dtype=torch.float64, device=place)
         path = _halvings(wide(lambda a: _clock(a) * 2**DEPTH, theta))
         if not path:
             return bridge
@@ -69,14 +71,14 @@ class BrownianTree:
         ends = (torch.cat(part) for part in zip(*((h.low, h.middle, h.high) for h in path), strict=True))
         counts = [len(halving.rows) for halving in path]
         draws = noise.normal(
-            (len(rows), *like.shape[1:]), seed=self.seed, purpose="middle", dtype=torch.float64, device=like.device,
+            (len(rows), *like.shape[1:]), seed=self.seed, purpose="middle", dtype=torch.float64, device=place,
             samples=self.keys[who][rows] + torch.cat([halving.node for halving in path]),
         )  # fmt: skip
         share, spread = wide(self._middle, *ends).unbind(1)
         innovations = torch.split(against(spread, draws) * draws, counts)
         low, high = torch.zeros_like(bridge), torch.zeros_like(bridge)
         for halving, share_here, innovation in zip(path, torch.split(share, counts), innovations, strict=True):
-            on = halving.rows.to(like.device)
+            on = halving.rows.to(place)
             value = low[on] + against(share_here, innovation) * (high[on] - low[on]) + innovation
             bridge[on] = value  # the last that a row is in is its own
             right = against(halving.right.double(), value) > 0

@@ -21,9 +21,16 @@ _setup_privateuseone_for_python_backend("far")
 
 FAR = torch.device("far", 0)
 _ATEN = torch.ops.aten
-_TOGETHER = {  # of two devices
-    _ATEN.copy_.default,
-    _ATEN._to_copy.default,
+WAITS: list[str] = []  # what the CPU has waited for the device for, so far: numbers that are read, or looked for
+_READ = {
+    _ATEN._local_scalar_dense.default,
+    _ATEN.equal.default,
+    _ATEN.nonzero.default,
+    _ATEN.masked_select.default,
+    _ATEN._unique2.default,
+}
+_CARRY = {_ATEN.copy_.default, _ATEN._to_copy.default}
+_INDEX = {
     _ATEN.index.Tensor,
     _ATEN.index_put.default,
     _ATEN.index_put_.default,
@@ -52,12 +59,15 @@ class Far(Tensor):
         known = dict(kwargs or {})
         tensors = [leaf for leaf in tree_leaves((args, known)) if isinstance(leaf, Tensor)]
         strangers = [tuple(one.shape) for one in tensors if one.ndim and not isinstance(one, Far)]
-        if strangers and func not in _TOGETHER:
+        if strangers and func not in _CARRY | _INDEX:
             raise RuntimeError(f"{func} of tensors on {FAR} and, of shape {strangers}, on the CPU.")
         to = known.get("device")
         stays = isinstance(args[0], Far) if func is _ATEN.copy_.default else to is None or torch.device(to) == FAR
         if to is not None:
             known["device"] = torch.device("cpu")
+        masked = func in _INDEX and any(one.dtype == torch.bool for one in tensors[1:])
+        if func in _READ or masked or (func in _CARRY and not stays):
+            WAITS.append(str(func))
         made = func(*tree_map(_near, args), **tree_map(_near, known))
         same = {id(_near(one)): one for one in tensors}  # what was written on is itself again
 
@@ -82,6 +92,7 @@ class Far(Tensor):
 
     def tolist(self) -> Any:
         """The numbers, which a GPU hands over too."""
+        WAITS.append("tolist")
         return self.near.tolist()
 
     def numpy(self, *, force: bool = False) -> NoReturn:

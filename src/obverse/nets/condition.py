@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from obverse.ground.errors import InvalidArgument, require
-from obverse.ground.shapes import against, mapped
+from obverse.ground.shapes import check_rows, mapped, per_row
 from obverse.nets.waves import TIME_OCTAVES, positions, waves
 
 Cond: TypeAlias = Tensor | Mapping[str, Tensor] | None
@@ -65,9 +65,12 @@ def drop(cond: Any, mask: Tensor) -> Any:
     """
     if mask.dtype != torch.bool:
         raise InvalidArgument(f"mask says yes or no for each row: expected bool, got {mask.dtype} (write mask > 0).")
-    return mapped(
-        lambda part: torch.where(against(mask, part).bool(), math.nan if part.is_floating_point() else -1, part), cond
-    )
+    check_rows(cond, len(mask), "mask says yes or no for each row of cond")
+
+    def hidden(part: Tensor) -> Tensor:
+        return torch.where(per_row(mask.to(part.device), part), math.nan if part.is_floating_point() else -1, part)
+
+    return mapped(hidden, cond)
 
 
 class Told(NamedTuple):

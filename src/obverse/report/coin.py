@@ -45,8 +45,8 @@ def work(subject: Subject) -> int:
 
 def coin(subject: Subject) -> Found:
     """The same network on four schedules, as an ODE and as an SDE, in two precisions: how far samples differ."""
-    trained = subject.trained
-    twin = build.model(trained.recipe, copy.deepcopy(trained.model.net).to(precise(trained.model.device), torch.float64))
+    trained, place = subject.trained, precise(subject.trained.model.device)
+    twin = build.model(trained.recipe, copy.deepcopy(trained.model.net).to(place, torch.float64))
     rows, finals = [], {}
     for sides in (ODE, SDE):
         double = [_path(subject, twin, side, torch.float64) for side in sides]

@@ -46,7 +46,8 @@ def draws(
               scales: what each draw is multiplied by, default 1; float64 (draws,).
     """
     if precise(like.device) != like.device:
-        made = draws(spans, like.to(precise(like.device)), seed=seed, samples=samples, scales=scales)
+        there = torch.empty_like(like, device=precise(like.device))
+        made = draws(spans, there, seed=seed, samples=samples, scales=scales)
         return (draw.to(like.device) for draw in made)
     on, mixing = _laid(tuple(spans))
     if all(on):

@@ -38,9 +38,7 @@ class Errors(NamedTuple):
     def of(cls, each: Tensor) -> Errors:
         """From the error of each sample; what is not finite is infinitely wrong."""
         each = exact(each).nan_to_num(math.inf, math.inf)
-        return cls(
-            float(each.quantile(0.5)), float(each.square().mean().sqrt()), float(exact(each > FLIPPED).mean())
-        )
+        return cls(float(each.quantile(0.5)), float(each.square().mean().sqrt()), float(exact(each > FLIPPED).mean()))
 
     @property
     def score(self) -> float:

@@ -12,9 +12,11 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.train.protocols import Batch
 
+NAMES = ("index", "rows")  # who the rows are, by which draws are keyed: they stay where they are
+
 
 def in_parts(batch: Batch, count: int, device: torch.device) -> list[Any]:
-    """The batch on its device, in equal parts."""
+    """The batch on its device, but for the names of its rows, in equal parts."""
     if not is_dataclass(batch) or isinstance(batch, type):
         raise InvalidArgument(f"A batch is a dataclass with a tensor x, got {type(batch).__name__} (use data.Batch).")
     if count == 1 and batch.x.device == device:
@@ -23,8 +25,10 @@ def in_parts(batch: Batch, count: int, device: torch.device) -> list[Any]:
     if left:
         raise InvalidArgument(f"accumulate divides the batch of a process, got {count} for {len(batch.x)} rows.")
     slices = [slice(i * size, (i + 1) * size) for i in range(count)]
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    places = {name: batch.rows.device if name in NAMES else device for name in values}
     return [
-        replace(batch, **{f.name: _part(getattr(batch, f.name), where, device) for f in fields(batch)})
+        replace(batch, **{name: _part(value, where, places[name]) for name, value in values.items()})
         for where in slices
     ]
 

@@ -22,6 +22,7 @@ _setup_privateuseone_for_python_backend("far")
 FAR = torch.device("far", 0)
 _ATEN = torch.ops.aten
 WAITS: list[str] = []  # what the CPU has waited for the device for, so far: numbers that are read, or looked for
+SENT: list[tuple[int, ...]] = []  # the shapes of what the CPU has sent there
 _READ = {
     _ATEN._local_scalar_dense.default,
     _ATEN.equal.default,
@@ -68,6 +69,8 @@ class Far(Tensor):
         masked = func in _INDEX and any(one.dtype == torch.bool for one in tensors[1:])
         if func in _READ or masked or (func in _CARRY and not stays):
             WAITS.append(str(func))
+        if func in _CARRY and stays and strangers:
+            SENT.extend(strangers)
         made = func(*tree_map(_near, args), **tree_map(_near, known))
         same = {id(_near(one)): one for one in tensors}  # what was written on is itself again
 

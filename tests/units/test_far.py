@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from far import FAR, WAITS
+from far import FAR, SENT, WAITS
 from torch import Tensor, nn
 
 from obverse.data import Dataset
@@ -24,7 +24,7 @@ from obverse.recipes import Recipe, Sampling, Trained, fit
 from obverse.recipes.learning import Learning
 from obverse.report.subject import Subject
 from obverse.report.write import SECTIONS
-from obverse.sampler import Solver, Uniform, adaptive, parallel, sample, sampled
+from obverse.sampler import Sampler, Solver, Uniform, adaptive, parallel, sample, sampled
 from obverse.train import Training, train
 
 LABELS, X = torch.tensor([0, 1, 2, 3, 4]), torch.randn(5, 2, generator=torch.manual_seed(1))
@@ -158,6 +158,16 @@ def waits(run: Callable[[], object]) -> int:
 def test_a_run_waits_for_the_device_once(solver: str) -> None:
     there = model(FAR)
     assert waits(lambda: sample(there, (5, 2), solver=solver, steps=24, cond=LABELS)) == 1  # is the end finite?
+
+
+@pytest.mark.parametrize("solver", ["ddim", "thrifty", "heun", "sde", "sa-solver"])
+def test_a_bound_run_can_be_captured_as_a_graph(solver: str) -> None:
+    there, start, cond = model(FAR), X.to(FAR), LABELS.to(FAR)
+    sampler = Sampler(Solver.of(solver).tableau("linear", "angle:steps=6"))
+    run, draws = sampler.bound(there, start), sampler.draws(start, seed=1)
+    sent = len(SENT)
+    assert waits(lambda: run(start, draws, cond)) == 0 and len(SENT) == sent
+    assert torch.allclose(run(start, draws, cond).cpu(), sampler.end(there, start, cond=cond, seed=1).cpu(), atol=1e-5)
 
 
 @pytest.mark.parametrize("objective", [{}, {"drop": 0.5}, {"weighting": "learned"}, {"times": "logit-normal"}], ids=str)

@@ -1,8 +1,8 @@
 """A second device, made of Python, for machines without one: its tensors have numbers, but not where the CPU's are.
 
 A tensor there holds one of the CPU and computes with it. What a GPU refuses, it refuses: operations together with
-tensors of the CPU (single numbers and indices excepted), and NumPy; and, while it is one of the NARROW, float64. So
-what runs there has its tensors in one place.
+tensors of the CPU (but for a single number beside many, and indices into its own), NumPy, and, while it is one of the
+NARROW, float64. So what runs there has its tensors in one place. Autocast is entered there, and changes nothing.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ _READ = {
     _ATEN._unique2.default,
 }
 _CARRY = {_ATEN.copy_.default, _ATEN._to_copy.default}
-_INDEX = {
+_INDEX = {  # which may be on the CPU, for a tensor that is not
     _ATEN.index.Tensor,
     _ATEN.index_put.default,
     _ATEN.index_put_.default,
     _ATEN._index_put_impl_.default,
 }
+_BY_NUMBER = {_ATEN.fill_.Tensor, _ATEN.masked_fill.Tensor, _ATEN.masked_fill_.Tensor}
 
 
 class Far(Tensor):
@@ -59,8 +60,11 @@ class Far(Tensor):
     ) -> Any:
         known = dict(kwargs or {})
         tensors = [leaf for leaf in tree_leaves((args, known)) if isinstance(leaf, Tensor)]
-        strangers = [tuple(one.shape) for one in tensors if one.ndim and not isinstance(one, Far)]
-        if strangers and func not in _CARRY | _INDEX:
+        met, alone = tensors, torch.Tag.pointwise in func.tags or func in _BY_NUMBER
+        if func in _INDEX and isinstance(args[0], Far):
+            met = [one for one in args[2:3] if one.ndim]
+        strangers = [tuple(one.shape) for one in met if not isinstance(one, Far) and (one.ndim or not alone)]
+        if strangers and func not in _CARRY:
             raise RuntimeError(f"{func} of tensors on {FAR} and, of shape {strangers}, on the CPU.")
         to = known.get("device")
         stays = isinstance(args[0], Far) if func is _ATEN.copy_.default else to is None or torch.device(to) == FAR
@@ -95,8 +99,7 @@ class Far(Tensor):
 
     def tolist(self) -> Any:
         """The numbers, which a GPU hands over too."""
-        WAITS.append("tolist")
-        return self.near.tolist()
+        return self.cpu().tolist()
 
     def numpy(self, *, force: bool = False) -> NoReturn:
         """No array."""
@@ -130,3 +133,17 @@ _LIBRARY = torch.library.Library("aten", "IMPL")  # what torch asks of a device 
 _LIBRARY.impl("empty.memory_format", _empty, "PrivateUse1")
 _LIBRARY.impl("empty_strided", _strided, "PrivateUse1")
 _LIBRARY.impl("_copy_from", _copied, "PrivateUse1")
+for _name, _make in {
+    "arange": torch.arange,
+    "arange.start": torch.arange,
+    "arange.start_step": torch.arange,
+    "eye.m": torch.eye,
+}.items():  # torch would make these empty first, and a tensor here stays as long as it was made
+
+    def _made(*args: Any, make: Any = _make, dtype: torch.dtype | None = None, **_: object) -> Tensor:
+        return Far(make(*args, dtype=dtype))
+
+    _LIBRARY.impl(_name, _made, "PrivateUse1")
+_ALL = torch.library.Library("_", "IMPL")
+_ALL.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+torch.get_device_module(FAR).get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]

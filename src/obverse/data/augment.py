@@ -51,8 +51,8 @@ class Crop(Augmentation, name="crop"):
         (_, _, height, width), reach = x.shape, self.pixels
         padded = functional.pad(x, (reach,) * 4, mode="replicate")
         down, right = (u * (2 * reach + 1)).long().unbind(1)
-        rows, columns = down[:, None] + torch.arange(height), right[:, None] + torch.arange(width)
-        each = torch.arange(len(x))[:, None, None]
+        rows, columns, each = (torch.arange(size, device=x.device) for size in (height, width, len(x)))
+        rows, columns, each = down[:, None] + rows, right[:, None] + columns, each[:, None, None]
         return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
@@ -99,5 +99,5 @@ def augmented(x: Tensor, members: tuple[Augmentation, ...], *, seed: int, step: 
     for place, member in enumerate(members):
         purpose = "augment" if not place else f"augment {place}"
         u = noise.uniform((len(x), member.draws), seed=seed, purpose=purpose, step=step, samples=samples)
-        x = member.change(x, u)
+        x = member.change(x, u.to(x.device))
     return x

@@ -123,7 +123,7 @@ class Dataset:
             )
         mixed = shuffled(len(self), seed=seed, purpose="split")
         if self.labels is not None:
-            mixed = mixed[self.labels[mixed].argsort(stable=True)]
+            mixed = mixed[self.labels[mixed].cpu().argsort(stable=True)]
         # walk along the classes: at each sample the fraction grows, and whenever it passes a whole number, one is held
         passed = torch.arange(len(self) + 1, dtype=torch.float64).mul_(holdout).add_(0.5).floor_()
         held = torch.zeros(len(self), dtype=torch.bool)

@@ -36,7 +36,7 @@ class Encoder(Protocol):
 class Autoencoder:
     """An AutoencoderKL of diffusers; a latent is the mean of what it believes.
 
-    Args:     net: the module.
+    Args:     net: the module, on any device: samples are carried there and back.
     """
 
     net: nn.Module
@@ -60,16 +60,16 @@ class Autoencoder:
     def encode(self, x: Tensor) -> Tensor:
         """See `Encoder`; grey images are shown to a net of colours as such."""
         coder: Any = self.net
-        x = x.expand(-1, coder.config.in_channels, -1, -1) if x.shape[1] == 1 else x
-        latents: Tensor = coder.encode(x).latent_dist.mode()
-        return latents
+        images = x.expand(-1, coder.config.in_channels, -1, -1) if x.shape[1] == 1 else x
+        latents: Tensor = coder.encode(images.to(_place(self))).latent_dist.mode()
+        return latents.to(x.device)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """See `Encoder`."""
         coder: Any = self.net
-        images: Tensor = coder.decode(z).sample
-        return images.clamp(-1, 1)
+        images: Tensor = coder.decode(z.to(_place(self))).sample
+        return images.clamp(-1, 1).to(z.device)
 
 
 def encoded(
@@ -121,9 +121,10 @@ def _encode(
     data: Dataset, encoder: Encoder, path: Path, batch: int, progress: Callable[[int, int], None] | None
 ) -> None:
     file: Any = None
+    place = _place(encoder)
     for start in range(0, len(data), batch):
         index = torch.arange(start, min(start + batch, len(data)))
-        x = data.rows(index).x
+        x = data.rows(index).x.to(place)
         try:
             latents = encoder.encode(x).detach().float().cpu().numpy()
         except (RuntimeError, TypeError, ValueError) as error:
@@ -137,6 +138,13 @@ def _encode(
         if progress:
             progress(start + len(index), len(data))
     file.flush()
+
+
+def _place(encoder: Encoder) -> torch.device:
+    """Where an encoder computes: where its weights are, if it has any."""
+    net = getattr(encoder, "net", encoder)
+    weight = next(net.parameters(), None) if isinstance(net, nn.Module) else None
+    return torch.device("cpu") if weight is None else weight.device
 
 
 def _digest_of(data: Dataset) -> str:

@@ -45,7 +45,7 @@ def mean_of_rows(values: Tensor) -> Tensor:
 
 def bad_rows(values: Tensor) -> list[int]:
     """The rows with a number that is not finite; of (batch *data)."""
-    bad: list[int] = (~values.isfinite()).reshape(len(values), -1).any(1).nonzero().flatten().tolist()
+    bad: list[int] = (~values.isfinite()).reshape(len(values), -1).any(1).cpu().nonzero().flatten().tolist()
     return bad
 
 

@@ -57,7 +57,7 @@ class Crowd:
 
     def of(self, mask: Tensor) -> Crowd:
         """Some of them."""
-        return Crowd(*(v[mask.to(v.device)] for v in (getattr(self, f.name) for f in fields(self))))
+        return Crowd(*(v[mask] for v in (getattr(self, f.name) for f in fields(self))))
 
 
 @dataclass(frozen=True)

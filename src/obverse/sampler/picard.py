@@ -113,14 +113,13 @@ class _Sweep:
         each = Level(*(getattr(levels, f.name).repeat_interleave(count) for f in fields(Level)))
         everyone = torch.arange(count, device=self.start.device).repeat(len(members))
         said = self.model(torch.cat(read), each, rows(self.cond, everyone)).on(FACE).chunk(len(members))
-        moves = []
-        for j, x_t, output, level in zip(members, read, said, levels.floats(), strict=True):
-            before = self._seen.get(j)
-            known = j == members[0]  # it depends on settled calls only
-            moves.append(0.0 if known else math.inf if before is None else float((x_t - before).abs().max()) / level.r)
+        apart = {j: (x_t - self._seen[j]).abs().max() for j, x_t in zip(members, read, strict=True) if j in self._seen}
+        sizes = dict(zip(apart, torch.stack([*apart.values()]).tolist() if apart else (), strict=True))
+        sizes[members[0]] = 0.0  # it depends on settled calls only
+        for j, x_t, output in zip(members, read, said, strict=True):
             self.held[Register("o", j)] = output
             self._seen[j] = x_t
-        return moves
+        return [sizes.get(j, math.inf) / level.r for j, level in zip(members, levels.floats(), strict=True)]
 
     def after(self, done: int) -> int:
         """The first state that more than the calls that are done has to make."""

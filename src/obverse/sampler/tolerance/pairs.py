@@ -51,8 +51,7 @@ class Start:
 
     def of(self, mask: Tensor) -> Start:
         """Some of the rows."""
-        on = mask.to(self.z.device)
-        return Start(self.who[mask], self.phi[mask], self.z[on], self.v[on])
+        return Start(self.who[mask], self.phi[mask], self.z[mask], self.v[mask])
 
 
 class Pair(Family, family="pair"):
@@ -111,7 +110,7 @@ class Arc:
 
     def of(self, mask: Tensor) -> Arc:
         """Some of the rows."""
-        return Arc(self.start.of(mask), self.to[mask], self.curve[mask.to(self.curve.device)])
+        return Arc(self.start.of(mask), self.to[mask], self.curve[mask])
 
     def at(self, phi: Tensor) -> Tensor:
         """States at angles inside the steps."""

@@ -103,8 +103,7 @@ class Rough:
 
     def of(self, mask: Tensor) -> Rough:
         """Some of the rows."""
-        on = mask.to(self.x_t.device)
-        return Rough(self.reverse, self.start.of(mask), self.to[mask], self.x_t[on], self.change[on])
+        return Rough(self.reverse, self.start.of(mask), self.to[mask], self.x_t[mask], self.change[mask])
 
     def at(self, phi: Tensor) -> Tensor:
         """States at angles inside the steps."""

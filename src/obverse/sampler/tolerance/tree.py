@@ -74,15 +74,14 @@ class BrownianTree:
             (len(rows), *like.shape[1:]), seed=self.seed, purpose="middle", dtype=torch.float64, device=place,
             samples=self.keys[who][rows] + torch.cat([halving.node for halving in path]),
         )  # fmt: skip
-        share, spread = wide(self._middle, *ends).unbind(1)
-        innovations = torch.split(against(spread, draws) * draws, counts)
+        share, spread = (against(part, draws) for part in wide(self._middle, *ends).unbind(1))
+        right = against(torch.cat([halving.right for halving in path]).double(), draws) > 0
         low, high = torch.zeros_like(bridge), torch.zeros_like(bridge)
-        for halving, share_here, innovation in zip(path, torch.split(share, counts), innovations, strict=True):
-            on = halving.rows.to(place)
-            value = low[on] + against(share_here, innovation) * (high[on] - low[on]) + innovation
+        told = (torch.split(part, counts) for part in (rows.to(place), share, right, spread * draws))
+        for on, share_here, up, innovation in zip(*told, strict=True):
+            value = low[on] + share_here * (high[on] - low[on]) + innovation
             bridge[on] = value  # the last that a row is in is its own
-            right = against(halving.right.double(), value) > 0
-            low[on], high[on] = torch.where(right, value, low[on]), torch.where(right, high[on], value)
+            low[on], high[on] = torch.where(up, value, low[on]), torch.where(up, high[on], value)
         return against(wide(self._unit, theta), bridge) * bridge
 
     def _unit(self, theta: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class Crowd:
 
     def of(self, mask: Tensor) -> Crowd:
         """Some of them."""
-        return Crowd(*(v[mask.to(v.device)] for v in (getattr(self, f.name) for f in fields(self))))
+        return Crowd(*(v[mask] for v in (getattr(self, f.name) for f in fields(self))))
 
     def put(self, mask: Tensor, new: dict[str, Tensor]) -> None:
         """New values where the mask is true."""
@@ -182,8 +182,7 @@ class Walk:
         jumping = gone & (crowd.phi != stop)
         if self.course is not None and bool(jumping.any()):
             self.course.parts.append(Arc(crowd.start, stop, (end - turned)[:, None]).of(jumping))
-        on = gone.to(end.device)
-        going = Arrival(crowd.of(gone), end[on], (crowd.error + rest)[gone], arrived[gone], stalled[gone])
+        going = Arrival(crowd.of(gone), end[gone], (crowd.error + rest)[gone], arrived[gone], stalled[gone])
         return crowd.of(~gone), going
 
     @property

@@ -38,7 +38,11 @@ class Trained(NamedTuple):
 
     @classmethod
     def open(
-        cls, folder: str | Path, device: str | None = None, ema: str | None = None, checkpoint: str = "newest"
+        cls,
+        folder: str | Path,
+        device: torch.device | str | None = None,
+        ema: str | None = None,
+        checkpoint: str = "newest",
     ) -> Trained:
         """A checkpoint of a run.
 

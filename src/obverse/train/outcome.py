@@ -63,7 +63,7 @@ def exchanged(
         per_sample, logsnr, *least = columns
         return Outcome(float(mean), float(norm), per_sample, logsnr, heard, float(part), least[0] if least else None)
     numbers = (mean, norm, part, heard)
-    head = [value.to(mean) if isinstance(value, Tensor) else mean.new_tensor(value) for value in numbers]
+    head = [value.to(mean) if isinstance(value, Tensor) else mean.new_full((), value) for value in numbers]
     sent = torch.cat([torch.stack(head), torch.stack(columns, 1).flatten()])
     table: Tensor = accelerator.gather(sent.to(accelerator.device)).cpu().reshape(count, -1)
     # process r holds rows r, r + processes ...; the gradient is one for all processes, or each holds its shards

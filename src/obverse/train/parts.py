@@ -19,7 +19,7 @@ def in_parts(batch: Batch, count: int, device: torch.device) -> list[Any]:
     """The batch on its device, but for the names of its rows, in equal parts."""
     if not is_dataclass(batch) or isinstance(batch, type):
         raise InvalidArgument(f"A batch is a dataclass with a tensor x, got {type(batch).__name__} (use data.Batch).")
-    if count == 1 and batch.x.device == device:
+    if count == 1 and batch.x.device.type == device.type == "cpu":
         return [batch]
     size, left = divmod(len(batch.x), count)
     if left:

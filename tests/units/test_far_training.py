@@ -13,12 +13,16 @@ import numpy as np
 import pytest
 import torch
 from far import FAR
-from test_far import X
+from test_far import LABELS, X, agree
 from test_far_waits import Waits
 from torch import Tensor, nn
 
 from obverse.data import Batch, Dataset, batches
 from obverse.ground.errors import NonFinite
+from obverse.likelihood import log_density
+from obverse.model import Network
+from obverse.objective import Objective
+from obverse.objective.couplings import SemiDiscrete
 from obverse.recipes import Recipe, Sampling, Trained, fit
 from obverse.train import Run, Training, train
 from obverse.train.parts import in_parts
@@ -177,6 +181,20 @@ def test_all_of_a_batch_is_carried_there(count: int) -> None:
     rows = torch.arange(4)
     (first, *_) = in_parts(Batch(X[:4].to(FAR), rows, rows, 0, rows), count, FAR)
     assert first.label.device == first.x.device == FAR
+
+
+def test_pairs_of_a_whole_data_set() -> None:
+    """Its conditions may be where they were read."""
+
+    def loss(m: Network) -> Tensor:
+        pairs = SemiDiscrete.fit(X.to(m.device), LABELS, steps=20, batch=32).pairs(7, seed=1)
+        return Objective()(m, pairs.x, pairs.cond, eps=pairs.eps).per_sample.detach()
+
+    agree(loss)
+
+
+def test_probes_of_named_samples() -> None:
+    agree(lambda m: log_density(m, X.to(m.device), probes=3, samples=torch.arange(5).to(m.device)).nats)  # type: ignore[arg-type]
 
 
 def test_a_step_of_training_waits_once() -> None:

@@ -120,8 +120,7 @@ def _nats(latent: Tensor, end: Arrived, way: Way) -> Tensor:
 
 def _signs(x: Tensor, probes: int, seed: int, samples: Sequence[int] | None) -> Tensor:
     """Random signs for each point; (probes, batch *data)."""
-    names = list(range(len(x))) if samples is None else list(samples)
-    draws = [noise.uniform(x.shape, seed=seed, purpose="probe", step=k, samples=names) for k in range(probes)]
+    draws = [noise.uniform(x.shape, seed=seed, purpose="probe", step=k, samples=samples) for k in range(probes)]
     return (torch.stack(draws) < 0.5).to(x) * 2 - 1
 
 

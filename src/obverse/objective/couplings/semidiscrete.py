@@ -13,7 +13,7 @@ from torch import Tensor
 from obverse.ground import noise
 from obverse.ground.errors import NonFinite, require
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import bad_rows, rows
+from obverse.ground.shapes import bad_rows, moved, rows
 from obverse.nets.condition import Cond
 from obverse.objective.couplings.sources import eps_for
 
@@ -103,7 +103,7 @@ class SemiDiscrete:
         """
         eps = eps_for(self.x[:1].expand(count, *self.x.shape[1:]), seed=seed, step=step, samples=samples)
         index = self.winner(eps)
-        return Pairs(self.x[index], eps, rows(self.cond, index), index)
+        return Pairs(self.x[index], eps, rows(moved(self.cond, index.device), index), index)
 
     def winner(self, eps: Tensor) -> Tensor:
         """The sample that each source goes to; (batch *data) -> int64 (batch,)."""

@@ -1,4 +1,4 @@
-"""Data and encoders on another device."""
+"""Data, encoders and known laws on another device."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from far import FAR
 from torch import Tensor, nn
 
 from obverse.data import Autoencoder, Dataset, Scaling, augmentations, augmented, batches, encoded
+from obverse.model import Empirical, Gaussian, Mixture, Oracle
+from obverse.path import Linear
 
 CPU = torch.device("cpu")
 
@@ -84,3 +86,21 @@ def test_latents_are_decoded_where_they_are() -> None:
     latents = torch.randn(2, 2, 4, 4)
     there, here = (Autoencoder(Coder().to(device)).decode(latents) for device in (FAR, CPU))
     assert there.device == CPU and torch.allclose(there, here)
+
+
+X, TIMES = torch.randn(5, 2, generator=torch.manual_seed(1)), torch.linspace(0.1, 0.9, 5)
+LAWS: dict[str, Callable[[torch.device], Oracle]] = {
+    "a Gaussian": lambda device: Gaussian(X[0].to(device), torch.eye(2).to(device), "linear"),
+    "a mixture": lambda device: Mixture(X.to(device), 0.1, torch.ones(5).to(device), "linear"),
+    "the data": lambda device: Empirical(X.to(device), "linear"),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_known_law_is_told_there_and_asked_there(law: str) -> None:
+    (there, at), (here, near) = (
+        (LAWS[law](device)(X.to(device), TIMES.to(device)).data, LAWS[law](device).log_prob(X.to(device), level))
+        for device in (FAR, CPU)
+        for level in [Linear().at(TIMES.to(device))]
+    )
+    assert there.device == FAR and torch.equal(there.cpu(), here) and torch.equal(at, near)

@@ -30,7 +30,7 @@ class Oracle(Model):
     """A known distribution as a model: nothing is learnt, everything is exact.
 
     Its face is v, regular at every level of every path. Data of any shape is flattened to vectors inside; the
-    arithmetic is float64 whatever the states are.
+    arithmetic is float64 on the CPU, whatever and wherever the states are.
     """
 
     face = V()
@@ -101,7 +101,7 @@ class Mixture(Oracle):
         self, means: Tensor, covariances: Tensor | float, weights: Tensor | None, schedule: Schedule | str
     ) -> None:
         self.schedule = Schedule.of(schedule)
-        means = torch.as_tensor(means, dtype=torch.float64)
+        means, covariances = exact(means).cpu(), exact(covariances).cpu()
         if means.ndim < 2:
             raise InvalidArgument(
                 f"means has one row for each component: (components *data), got {tuple(means.shape)}."
@@ -109,7 +109,6 @@ class Mixture(Oracle):
         self.shape = tuple(means.shape[1:])
         self.means = means.flatten(1)
         count, size = self.means.shape
-        covariances = torch.as_tensor(covariances, dtype=torch.float64)
         covariances = covariances * torch.eye(size, dtype=torch.float64) if covariances.ndim == 0 else covariances
         if covariances.shape not in ((size, size), (count, size, size)):
             raise InvalidArgument(f"covariances is ({count}, {size}, {size}), got {tuple(covariances.shape)}.")
@@ -118,7 +117,7 @@ class Mixture(Oracle):
         self.variances, self.axes = torch.linalg.eigh(covariances.expand(count, size, size))
         if not bool((self.variances > 0).all()):
             raise InvalidArgument(f"covariances are positive definite; smallest eigenvalue {self.variances.min():.3g}.")
-        weights = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        weights = torch.ones(count) if weights is None else torch.as_tensor(weights).cpu()
         if weights.shape != (count,) or bool((weights < 0).any()) or not bool(weights.sum() > 0):
             raise InvalidArgument(f"weights is ({count},), non-negative, not all 0; got {weights.tolist()}.")
         self.weights = weights.double() / weights.double().sum()
@@ -190,7 +189,7 @@ class Empirical(Oracle):
             raise InvalidArgument(f"data is (samples *data) with at least one sample, got {tuple(data.shape)}.")
         self.schedule = Schedule.of(schedule)
         self.shape = tuple(data.shape[1:])
-        self.data = data.flatten(1)
+        self.data = data.flatten(1).cpu()
 
     def posterior(self, x_t: Tensor, level: Level) -> Posterior:
         alpha, sigma = exact(level.alpha), exact(level.sigma)
@@ -233,5 +232,5 @@ class Empirical(Oracle):
 
 def _columns(level: Level) -> Level:
     """A level whose per-sample fields multiply (batch, d)."""
-    fields = (exact(a) for a in (level.t, level.alpha, level.sigma, level.alpha_dot, level.sigma_dot))
+    fields = (exact(a).cpu() for a in (level.t, level.alpha, level.sigma, level.alpha_dot, level.sigma_dot))
     return Level(*(a.reshape(-1, 1) if a.ndim else a for a in fields))

@@ -7,7 +7,7 @@ NARROW, float64. So what runs there has its tensors in one place. Autocast is en
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -70,7 +70,7 @@ class Far(Tensor):
         stays = isinstance(args[0], Far) if func is _ATEN.copy_.default else to is None or torch.device(to) == FAR
         if to is not None:
             known["device"] = torch.device("cpu")
-        masked = func in _INDEX and any(one.dtype == torch.bool for one in tensors[1:])
+        masked = func in _INDEX and any(one.dtype == torch.bool and isinstance(one, Far) for one in tensors[1:])
         if func in _READ or masked or (func in _CARRY and not stays):
             WAITS.append(str(func))
         if func in _CARRY and stays and strangers:
@@ -112,6 +112,13 @@ class Far(Tensor):
         return f"Far({self.near})"
 
 
+def waits(run: Callable[[], object]) -> int:
+    """How often the CPU waits for the device in a run."""
+    before = len(WAITS)
+    run()
+    return len(WAITS) - before
+
+
 def _near(leaf: Any) -> Any:
     return leaf.near if isinstance(leaf, Far) else leaf
 
@@ -146,4 +153,6 @@ for _name, _make in {
     _LIBRARY.impl(_name, _made, "PrivateUse1")
 _ALL = torch.library.Library("_", "IMPL")
 _ALL.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-torch.get_device_module(FAR).get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
+_IT = torch.get_device_module(FAR)
+_IT.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
+_IT.manual_seed, _IT.get_rng_state, _IT.set_rng_state = torch.manual_seed, torch.get_rng_state, torch.set_rng_state

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
-from far import FAR, SENT, WAITS
+from far import FAR
 from torch import Tensor, nn
 
-from obverse.data import Dataset
 from obverse.ground import numerics
 from obverse.guidance import Guided
 from obverse.likelihood import log_density
@@ -21,11 +19,10 @@ from obverse.model import Model, Network
 from obverse.objective import Coupling, Objective, TimeLaw, Weighting
 from obverse.path import Linear
 from obverse.recipes import Recipe, Sampling, Trained, fit
-from obverse.recipes.learning import Learning
 from obverse.report.subject import Subject
 from obverse.report.write import SECTIONS
-from obverse.sampler import Sampler, Solver, Uniform, adaptive, parallel, sample, sampled
-from obverse.train import Training, train
+from obverse.sampler import Solver, Uniform, adaptive, parallel, sample, sampled
+from obverse.train import Training
 
 LABELS, X = torch.tensor([0, 1, 2, 3, 4]), torch.randn(5, 2, generator=torch.manual_seed(1))
 UNENDING = {"elbo": "cut:base=uniform", "schrodinger-bridge": "cut:base=uniform"}  # times that a finite loss needs
@@ -145,45 +142,3 @@ def test_a_report_is_made(data: str, net: str, tmp_path: Path) -> None:
     for name, _, section in SECTIONS:
         if name != "samplers":
             section(subject)
-
-
-def waits(run: Callable[[], object]) -> int:
-    """How often the CPU waits for the device in a run."""
-    before = len(WAITS)
-    run()
-    return len(WAITS) - before
-
-
-@pytest.mark.parametrize("solver", ["ddim", "thrifty", "unipc", "sde", "sa-solver", "er-sde"])
-def test_a_run_waits_for_the_device_once(solver: str) -> None:
-    there = model(FAR)
-    assert waits(lambda: sample(there, (5, 2), solver=solver, steps=24, cond=LABELS)) == 1  # is the end finite?
-
-
-@pytest.mark.parametrize("solver", ["ddim", "thrifty", "heun", "sde", "sa-solver"])
-def test_a_bound_run_can_be_captured_as_a_graph(solver: str) -> None:
-    there, start, cond = model(FAR), X.to(FAR), LABELS.to(FAR)
-    sampler = Sampler(Solver.of(solver).tableau("linear", "angle:steps=6"))
-    run, draws = sampler.bound(there, start), sampler.draws(start, seed=1)
-    sent = len(SENT)
-    assert waits(lambda: run(start, draws, cond)) == 0 and len(SENT) == sent
-    assert torch.allclose(run(start, draws, cond).cpu(), sampler.end(there, start, cond=cond, seed=1).cpu(), atol=1e-5)
-
-
-@pytest.mark.parametrize("objective", [{}, {"drop": 0.5}, {"weighting": "learned"}, {"times": "logit-normal"}], ids=str)
-def test_a_loss_waits_for_nothing(objective: dict[str, Any]) -> None:
-    there, loss, x = model(FAR), Objective(**objective), X.to(FAR)
-    loss.prepare(there.net)
-    assert waits(lambda: loss(there, x, LABELS.to(FAR), seed=3).mean.backward()) == 0
-
-
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_step_of_training_waits_for_the_device_once(accumulate: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Accelerator, "device", property(lambda _: FAR))
-    training = Training(steps=99, batch=4, accumulate=accumulate, save_every=0, sample_every=0, log_every=99)
-    recipe = Recipe(times="uniform", training=training)
-    net, data = Net(), Dataset("points", X)
-    learning = Learning(recipe, net, data, Objective(recipe.times, recipe.weighting))
-    steps = train(net, learning, learning.stream, training)
-    next(steps)
-    assert waits(lambda: [next(steps) for _ in range(8)]) == 8  # what became of it

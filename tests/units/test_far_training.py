@@ -14,7 +14,6 @@ import pytest
 import torch
 from far import FAR
 from test_far import LABELS, X, agree
-from test_far_waits import Waits
 from torch import Tensor, nn
 
 from obverse.data import Batch, Dataset, batches
@@ -195,10 +194,3 @@ def test_pairs_of_a_whole_data_set() -> None:
 
 def test_probes_of_named_samples() -> None:
     agree(lambda m: log_density(m, X.to(m.device), probes=3, samples=torch.arange(5).to(m.device)).nats)  # type: ignore[arg-type]
-
-
-def test_a_step_of_training_waits_once() -> None:
-    Place.device = FAR
-    with Waits() as waits:
-        list(train(nn.Linear(2, 1), distance, plain, BRIEF))
-    assert waits.count == BRIEF.steps

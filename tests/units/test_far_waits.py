@@ -6,57 +6,71 @@ from typing import Any
 
 import pytest
 import torch
-from far import FAR, Far
-from test_far import LABELS, X, model
-from torch.utils._python_dispatch import TorchDispatchMode
+from accelerate import Accelerator
+from far import FAR, SENT, WAITS, waits
+from test_far import LABELS, Net, X, model
 
+from obverse.data import Dataset
 from obverse.guidance import Guided
 from obverse.likelihood import log_density
-from obverse.sampler import Solver, Uniform, adaptive, parallel, sample
-
-WAITS = torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default  # for the device to get there
-
-
-class Waits(TorchDispatchMode):
-    """Counts what makes a program wait for the other device: numbers asked of it, tensors fetched."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
-        known = dict(kwargs or {})
-        fetched = func is torch.ops.aten._to_copy.default and torch.device(known.get("device", FAR)).type == "cpu"
-        counted = func is torch.ops.aten.index.Tensor and any(
-            isinstance(at, Far) and at.dtype == torch.bool for at in args[1]
-        )
-        self.count += bool(args) and isinstance(args[0], Far) and (fetched or counted or func in WAITS)
-        return func(*args, **known)
+from obverse.objective import Objective
+from obverse.recipes import Recipe
+from obverse.recipes.learning import Learning
+from obverse.sampler import Sampler, Solver, Uniform, adaptive, parallel, sample
+from obverse.train import Training, train
 
 
 @pytest.mark.parametrize("solver", sorted(Solver.members))
 def test_a_run_waits_at_its_end_only(solver: str) -> None:
     guided = Guided(model(FAR), 2.0)
-    with Waits() as waits:
-        sample(guided, (5, 2), solver=solver, grid="uniform:start=0.99", steps=5, cond=LABELS)
-    assert waits.count == 1
+    there = waits(lambda: sample(guided, (5, 2), solver=solver, grid="uniform:start=0.99", steps=5, cond=LABELS))
+    assert there == 1  # is the end finite?
 
 
 @pytest.mark.parametrize(("eta", "most"), [(0.0, 3), (1.0, 8)])
 def test_an_adaptive_run_waits_a_few_times_a_round(eta: float, most: int) -> None:
-    with Waits() as waits:
-        run = adaptive(model(FAR), (5, 2), eta=eta, rtol=1e-2, cond=LABELS)
-    assert waits.count <= most * run.rounds
+    before = len(WAITS)
+    run = adaptive(model(FAR), (5, 2), eta=eta, rtol=1e-2, cond=LABELS)
+    assert len(WAITS) - before <= most * run.rounds
 
 
 def test_a_likelihood_waits_twice_a_call() -> None:
-    with Waits() as waits:
-        found = log_density(model(FAR), X.to(FAR), cond=LABELS)
-    assert waits.count <= 2 * int(found.calls.max())
+    before = len(WAITS)
+    found = log_density(model(FAR), X.to(FAR), cond=LABELS)
+    assert len(WAITS) - before <= 2 * int(found.calls.max())
 
 
 def test_a_round_of_all_calls_at_once_waits_once() -> None:
     table = Solver.of("ddim").tableau("linear", Uniform(steps=6))
-    with Waits() as waits:
-        run = parallel(table, model(FAR), X.to(FAR))
-    assert waits.count <= run.rounds + table.calls + 1  # calls that have settled are looked at one by one
+    before = len(WAITS)
+    run = parallel(table, model(FAR), X.to(FAR))
+    assert len(WAITS) - before <= run.rounds + table.calls + 1  # calls that have settled are looked at one by one
+
+
+@pytest.mark.parametrize("solver", ["ddim", "thrifty", "heun", "sde", "sa-solver"])
+def test_a_bound_run_can_be_captured_as_a_graph(solver: str) -> None:
+    there, start, cond = model(FAR), X.to(FAR), LABELS.to(FAR)
+    sampler = Sampler(Solver.of(solver).tableau("linear", "angle:steps=6"))
+    run, draws = sampler.bound(there, start), sampler.draws(start, seed=1)
+    sent = len(SENT)
+    assert waits(lambda: run(start, draws, cond)) == 0 and len(SENT) == sent
+    assert torch.allclose(run(start, draws, cond).cpu(), sampler.end(there, start, cond=cond, seed=1).cpu(), atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", [{}, {"drop": 0.5}, {"weighting": "learned"}, {"times": "logit-normal"}], ids=str)
+def test_a_loss_waits_for_nothing(objective: dict[str, Any]) -> None:
+    there, loss, x = model(FAR), Objective(**objective), X.to(FAR)
+    loss.prepare(there.net)
+    assert waits(lambda: loss(there, x, LABELS.to(FAR), seed=3).mean.backward()) == 0
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_of_training_waits_for_the_device_once(accumulate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Accelerator, "device", property(lambda _: FAR))
+    training = Training(steps=99, batch=4, accumulate=accumulate, save_every=0, sample_every=0, log_every=99)
+    recipe = Recipe(times="uniform", training=training)
+    net, data = Net(), Dataset("points", X)
+    learning = Learning(recipe, net, data, Objective(recipe.times, recipe.weighting))
+    steps = train(net, learning, learning.stream, training)
+    next(steps)
+    assert waits(lambda: [next(steps) for _ in range(8)]) == 8  # what became of it

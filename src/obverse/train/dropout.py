@@ -18,14 +18,15 @@ def seed_of(seed: int, process: int) -> int:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Global generators at a seed while this lasts, and where they were before afterwards."""
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
-    before = [generator.get_state() for generator in generators]
+    own = torch.default_generator
+    kept = [(own.manual_seed, own.set_state, own.get_state())]
+    if device.type != "cpu":
+        its = torch.get_device_module(device)
+        kept.append((its.manual_seed, its.set_rng_state, its.get_rng_state()))
     try:
-        for generator in generators:
-            generator.manual_seed(seed)
+        for seeds, _, _ in kept:
+            seeds(seed)
         yield
     finally:
-        for generator, state in zip(generators, before, strict=True):
-            generator.set_state(state)
+        for _, puts_back, state in kept:
+            puts_back(state)

@@ -255,6 +255,12 @@ def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
         assert "usage" in capsys.readouterr().out
 
 
+def test_a_dry_run_refuses_what_a_training_would(capfd: pytest.CaptureFixture[str]) -> None:
+    np.save("rows.npy", np.random.default_rng(0).normal(size=(64, 2)))
+    assert main(["train", "rows.npy", "--coupling", "within", "--dry-run"]) == 2
+    assert "within needs labels" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("verb", ["train", "sample", "evaluate", "report"])
 def test_a_dry_run_writes_nothing(verb: str, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(digits.rglob("*"))

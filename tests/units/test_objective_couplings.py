@@ -181,6 +181,15 @@ def test_batches_of_two_lengths_are_refused() -> None:
         ExactOT().pair(torch.zeros(3, 2), torch.zeros(3, 2), torch.zeros(4))
 
 
+def test_a_coupling_of_ones_own_pairs_every_row() -> None:
+    class First(Coupling):
+        def paired(self, batch: Batch) -> Tensor:
+            return batch.eps[:1]
+
+    with pytest.raises(InvalidArgument, match=r"pairs every row: expected \(8, 2\), got \(1, 2\)"):
+        Objective(coupling=First())(Gaussian(torch.zeros(2), 1.0, "linear"), torch.ones(8, 2))
+
+
 def test_a_batch_of_none_is_paired() -> None:
     for name in Coupling.members:
         assert Coupling.of(name).pair(torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0).long()).shape == (0, 2)

@@ -175,10 +175,11 @@ def _net(fitting: Fitting) -> str:
 def _describe(talk: Talk, recipe: Recipe, out: Path) -> int:
     from obverse.nets import cost
     from obverse.recipes import build
+    from obverse.recipes.fitting import prepared
 
     data, held = build.datasets(recipe)
     facts = build.Facts.of(data)
-    net = build.network(recipe, facts)
+    net = prepared(recipe, facts, data).net
     model, price = build.model(recipe, net), cost(net, facts.shape)
     lines = [data.summary(), f"held out: {0 if held is None else len(held)}", f"{price}", repr(model)]
     lines.append(f"would train {recipe.training.steps} steps of {recipe.training.batch} into {out}")

@@ -102,7 +102,9 @@ class Family:
 
     @property
     def label(self) -> str:
-        """The spec, or where that cannot be written (a field holds a function) the name: for messages."""
+        """The spec; where that cannot be written (a field holds a function) the name, or the class's: for messages."""
+        if not hasattr(self, "name"):
+            return type(self).__name__
         try:
             return self.spec
         except InvalidArgument:

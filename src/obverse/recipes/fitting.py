@@ -83,7 +83,7 @@ def fit(
             f"keep_best judges by held-out data, and none is held out (holdout={recipe.holdout}, {len(data)} samples): "
             "try holdout=0.1, or keep_best=0."
         )
-    learning = _learning(recipe, facts, data)
+    learning = prepared(recipe, facts, data)
     net, floor, group = learning.net, Floor.of(recipe, facts, learning.objective), here()
     with ExitStack() as stack:
         run = _claimed(Path(folder), recipe, facts, group, resume, stack)
@@ -107,8 +107,8 @@ def fit(
     return Fitting(run, net, facts, data, first, group.is_main_process, steps(), note, floor is not None)
 
 
-def _learning(recipe: Recipe, facts: build.Facts, data: Dataset) -> Learning:
-    """This process's batches and loss; what cannot be trained is refused here, before anything is written."""
+def prepared(recipe: Recipe, facts: build.Facts, data: Dataset) -> Learning:
+    """This process's batches and loss, its net untrained; what cannot be trained is refused, and nothing is written."""
     net, objective, settings = build.network(recipe, facts), build.objective(recipe), recipe.training
     objective.check(build.model(recipe, net))
     shards.foreseen(settings, beside=objective.weighting.beside() is not None)

@@ -95,11 +95,16 @@ class Coupling(Family, family="coupling"):
         """
         if x.shape != eps.shape:
             raise InvalidArgument(
-                f"{self.name} pairs rows with rows: x is {tuple(x.shape)} and eps {tuple(eps.shape)} (draw as many)."
+                f"{self.label} pairs rows with rows: x is {tuple(x.shape)} and eps {tuple(eps.shape)} (draw as many)."
             )
         check_rows(cond, len(x))
         who = None if samples is None else torch.as_tensor(samples).cpu()
-        return self.paired(Batch(x, eps, moved(cond, x.device), seed, step, who)) if len(x) else eps
+        found = self.paired(Batch(x, eps, moved(cond, x.device), seed, step, who)) if len(x) else eps
+        if found.shape != eps.shape:
+            raise InvalidArgument(
+                f"{self.label} pairs every row: expected {tuple(eps.shape)}, got {tuple(found.shape)}."
+            )
+        return found
 
 
 class Independent(Coupling, name="independent"):

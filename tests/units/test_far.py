@@ -13,6 +13,7 @@ from far import FAR
 from torch import Tensor, nn
 
 from obverse.ground import numerics
+from obverse.ground.errors import InvalidArgument
 from obverse.guidance import Guided
 from obverse.likelihood import log_density
 from obverse.model import Model, Network
@@ -142,3 +143,18 @@ def test_a_report_is_made(data: str, net: str, tmp_path: Path) -> None:
     for name, _, section in SECTIONS:
         if name != "samplers":
             section(subject)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [sample, lambda m, shape: log_density(m, torch.zeros(shape)), lambda m, shape: Objective()(m, torch.zeros(shape))],
+)
+def test_a_default_device_is_no_place_for_levels(ask: Callable[[Model, tuple[int, int]], Any]) -> None:
+    there = model(FAR)
+    torch.set_default_device(FAR)
+    try:
+        with pytest.raises(InvalidArgument, match=r"set_default_device\('far:0'\) would put levels there"):
+            ask(there, (5, 2))
+    finally:
+        torch.set_default_device(None)
+    ask(there, (5, 2))

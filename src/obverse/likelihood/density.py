@@ -18,7 +18,7 @@ from obverse.ground.shapes import check_rows, moved
 from obverse.likelihood.divergence import directions
 from obverse.likelihood.walk import Arrived, Walk
 from obverse.likelihood.way import Way
-from obverse.model import Cond, Model, check_model
+from obverse.model import Cond, Model, check_model, check_place
 from obverse.path import Level
 
 WIDEST = 8192  # numbers in a point whose exact trace is taken: so many passes back at each call
@@ -96,6 +96,7 @@ def log_density(
     Source:   Chen et al. (2018); Grathwohl et al. (2019); Song et al. (2021), appendix D.2.
     """
     check_model(model)
+    check_place()
     _check(x, tolerance, probes, samples, max_calls)
     check_rows(cond, len(x))
     with torch.inference_mode(False):  # the trace needs derivatives, whatever the caller does without

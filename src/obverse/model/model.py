@@ -101,6 +101,16 @@ def check_model(model: object) -> None:
             )
 
 
+def check_place() -> None:
+    """Refuse torch.set_default_device: levels, which decide, live on the CPU, wherever networks and states are."""
+    default = torch.get_default_device()
+    if default.type != "cpu":
+        raise InvalidArgument(
+            f"torch.set_default_device({str(default)!r}) would put levels there, which live on the CPU: take it back "
+            f"(torch.set_default_device(None)) and move the network, net.to({str(default)!r}); states follow it."
+        )
+
+
 def _within(model: Model) -> Iterator[tuple[str, Model]]:
     """The models that a model is made of, alone or several in a field."""
     for name, value in vars(model).items():

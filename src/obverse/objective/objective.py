@@ -13,7 +13,7 @@ from obverse.ground import noise
 from obverse.ground.errors import CheckpointError, InvalidArgument, require
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import mean_of_rows
-from obverse.model import Cond, Model, SelfConditioned, check_model
+from obverse.model import Cond, Model, SelfConditioned, check_model, check_place
 from obverse.nets import drop
 from obverse.objective.couplings import Coupling, Source, bridged
 from obverse.objective.couplings.sources import eps_for
@@ -217,6 +217,7 @@ class Objective:
         path = (model.schedule, model.face)
         if path in self._known:
             return
+        check_place()
         recipe = Effective(*path, self.weighting, self.times)
         bridge = self.coupling.bridge
         if recipe.ends(bridge):

@@ -12,7 +12,7 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument, NonFinite, require
 from obverse.ground.noise import ids_of
 from obverse.ground.shapes import bad_rows, check_rows
-from obverse.model import SUSPECTS, Cond, Model, check_model
+from obverse.model import SUSPECTS, Cond, Model, check_model, check_place
 from obverse.sampler.run import Step
 from obverse.sampler.sizes import Member
 
@@ -27,6 +27,7 @@ def check(
 ) -> None:
     """Refuse arguments of `sample` that mean nothing; as it says."""
     check_model(model)
+    check_place()
     sizes = isinstance(shape, Sequence) and all(isinstance(size, Integral) for size in shape)
     if not sizes or len(shape) < 2 or min(shape) < 1:
         raise InvalidArgument(f"shape is (batch *data), every size >= 1, got {shape} (vectors: (64, 2)).")

@@ -155,4 +155,6 @@ _ALL = torch.library.Library("_", "IMPL")
 _ALL.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
 _IT = torch.get_device_module(FAR)
 _IT.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
-_IT.manual_seed, _IT.get_rng_state, _IT.set_rng_state = torch.manual_seed, torch.get_rng_state, torch.set_rng_state
+_IT.manual_seed = torch.manual_seed
+_IT.get_rng_state = lambda *_: torch.get_rng_state()
+_IT.set_rng_state = lambda state, *_: torch.set_rng_state(state)

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from obverse.ground import noise
+from obverse.ground import grains, noise
 from obverse.ground.errors import InvalidArgument
 
 # SplitMix64 from state 1234567: rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64, from Vigna's splitmix64.c
@@ -37,7 +37,7 @@ def normals(batch: int, *data: int, seed: int = 0, purpose: str = "test", step: 
 def test_the_mixer_is_splitmix64() -> None:
     states = [(1234567 + k * GOLDEN) % 2**64 for k in range(1, 6)]
     signed = torch.tensor([s - 2**64 if s >> 63 else s for s in states])
-    assert [word % 2**64 for word in noise._mix(signed).tolist()] == PUBLISHED
+    assert [word % 2**64 for word in noise.mix(signed).tolist()] == PUBLISHED
 
 
 def test_every_bit_is_fair() -> None:
@@ -164,7 +164,7 @@ def test_as_many_samples_are_named_as_there_are_rows(samples: list[int]) -> None
 
 
 def test_grained_draws_are_standard_multiples_of_two_to_the_minus_16() -> None:
-    draws = noise.grained((4000, 3), seed=2, purpose="test", steps=range(10)).double()
+    draws = grains.grained((4000, 3), seed=2, purpose="test", steps=range(10)).double()
     assert torch.equal(draws * 2**16, (draws * 2**16).round())
     assert stats.kstest(draws.flatten().numpy(), "norm").pvalue > 1e-3
     assert float((draws**4).mean()) == pytest.approx(3, abs=0.15)
@@ -174,13 +174,13 @@ def test_grained_draws_are_standard_multiples_of_two_to_the_minus_16() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_grained_draws_belong_to_seed_purpose_step_and_sample(count: int) -> None:
-    whole = noise.grained((9, count), seed=2, purpose="test", steps=range(6))
+    whole = grains.grained((9, count), seed=2, purpose="test", steps=range(6))
     assert torch.equal(
-        noise.grained((2, count), seed=2, purpose="test", steps=range(3, 5), samples=[8, 1])[1], whole[4, [8, 1]]
+        grains.grained((2, count), seed=2, purpose="test", steps=range(3, 5), samples=[8, 1])[1], whole[4, [8, 1]]
     )
     assert len(set(whole[..., 0].flatten().tolist())) > 50
-    assert not torch.equal(noise.grained((9, count), seed=3, purpose="test", steps=range(6)), whole)
-    assert not torch.equal(noise.grained((9, count), seed=2, purpose="other", steps=range(6)), whole)
+    assert not torch.equal(grains.grained((9, count), seed=3, purpose="test", steps=range(6)), whole)
+    assert not torch.equal(grains.grained((9, count), seed=2, purpose="other", steps=range(6)), whole)
 
 
 @pytest.mark.parametrize("seed", [np.int64(77), np.uint8(77), torch.tensor(77)])

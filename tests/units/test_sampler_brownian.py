@@ -89,3 +89,17 @@ def test_a_draw_belongs_to_its_seed_and_sample(count: int) -> None:
 def test_states_of_any_precision_see_the_same_draws() -> None:
     single, double = (drawn(spans(7), LIKE.to(dtype)) for dtype in (torch.float32, torch.float64))
     assert float((single - double).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("block", [1, 100, 1000])
+@pytest.mark.parametrize("count", [1, 5, 30])
+def test_draws_of_large_states_are_the_same_and_held_apart(
+    count: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    like, where = torch.zeros(3, 5, 7), spans(count)
+    whole = drawn(where, like, seed=4, samples=[7, 0, 3])
+    monkeypatch.setattr(brownian, "BLOCK", block)
+    for i, draw in enumerate(brownian.draws(where, like, seed=4, samples=[7, 0, 3])):
+        assert torch.equal(draw.double(), whole[i])
+        own = draw.untyped_storage().nbytes() == like.numel() * 4  # held apart, it can be let go
+        assert own or block >= like.numel()

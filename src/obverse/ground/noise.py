@@ -21,12 +21,9 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument, require
 from obverse.ground.numerics import precise
 
-_GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed integer: 2^64 / golden ratio
-_MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-GRAINS = 2.0**16  # in 1, of draws that are added up
-SHARES, TOLD = 12, 5  # digits of one, and how many a word of 64 tells
-KEPT = 2**14  # places of first samples that are kept for later draws: 128 KiB of them
-QUARTERS = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype=torch.float64) / 2
+GAMMA = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed integer: 2^64 / golden ratio
+_FACTORS = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+TOGETHER, MANY = 2**17, 2**22  # normal numbers made at once: what a processor's cache holds; what a GPU has room for
 _LOG_HALF_TERMS = [1 / (2 * k + 1) for k in range(8)]  # atanh(s)/s in s^2; |s| < 0.172 leaves 1e-14
 _SIN_TERMS = [(-1) ** k / math.factorial(2 * k + 1) for k in range(7)]
 _COS_TERMS = [(-1) ** k / math.factorial(2 * k) for k in range(8)]
@@ -40,12 +37,12 @@ def bits(count: int, *, seed: int, purpose: str, step: int | range = 0, samples:
     Returns:  int64; (batch, count), for a range of steps (steps, batch, count).
     """
     samples = torch.as_tensor(samples, dtype=torch.int64)
-    key = torch.tensor(_key(seed, purpose))
+    key = torch.tensor(key_of(seed, purpose))
     steps = torch.tensor(list(step) if isinstance(step, range) else step)
-    key = _mix(key + _GAMMA * (steps + 1)).to(samples.device)
-    keys = _mix(key[..., None] + _GAMMA * (samples + 1))
-    counters = torch.arange(1, count + 1, device=samples.device) * _GAMMA
-    return _mix(keys[..., None] + counters)
+    key = mix(key + GAMMA * (steps + 1)).to(samples.device)
+    keys = mix(key[..., None] + GAMMA * (samples + 1))
+    counters = torch.arange(1, count + 1, device=samples.device) * GAMMA
+    return mix(keys[..., None] + counters)
 
 
 def uniform(
@@ -90,80 +87,18 @@ def normal(
     Source:   Box & Muller (1958).
     """
     require(dtype.is_floating_point, f"Normal draws have a floating dtype, got {dtype} (of whole numbers: x.float()).")
-    count = math.prod(shape[1:])
-    ids = ids_of(shape, samples)
+    ids, count = ids_of(shape, samples), math.prod(shape[1:])
     ids = ids.to(precise(ids.device if device is None else device))
-    words = bits((count + 1) // 2, seed=seed, purpose=purpose, step=step, samples=ids)
-    radius = _log((_shift(words, 32).double().add_(0.5)).mul_(2.0**-32), times=-2.0).sqrt_()
-    # 30 bits place the angle within a quarter turn around 0, two more choose the quarter
-    angle = (words & 0x3FFFFFFF).double().add_(0.5).mul_(2.0**-30).sub_(0.5).mul_(math.pi / 2)
-    square = angle * angle
-    sine = _polynomial(square, _SIN_TERMS).mul_(angle)
-    cosine = _polynomial(square, _COS_TERMS)
-    radius = torch.where((words & (1 << 30)) == 0, radius, -radius)
-    turned = (words & (1 << 31)) != 0
-    first, second = torch.where(turned, sine, cosine), torch.where(turned, cosine, sine)
-    pairs = torch.stack([first.mul_(radius), second.mul_(radius)], -1).flatten(-2)[..., :count]
-    return pairs.reshape(*pairs.shape[:-2], *shape).to(device, dtype)
-
-
-def grained(
-    shape: Sequence[int],
-    *,
-    seed: int,
-    purpose: str,
-    steps: range,
-    samples: Tensor | Sequence[int] | None = None,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """Standard normal draws in multiples of 2^-16, ten times cheaper than `normal`: for draws that are added up.
-
-    Sums and products of such numbers with few digits are exact in float64, so they do not depend on their order. Each
-    is half a sum of four `quarters`: its fourth moment is 3 to within 0.001, its bound 7.5 standard deviations.
-
-    Args:     as of `normal`; steps: the draws of several at once, cheapest in fours.
-    Returns:  float32; (steps batch *data).
-    """
-    first, last = steps.start // 4, -(-steps.stop // 4)
-    some = range(4 * first, 4 * last)
-    four = quarters(shape, seed=seed, purpose=purpose, steps=some, samples=samples, device=device)
-    made = (QUARTERS.to(four.device) @ four.view(len(some) // 4, 4, -1).double()).flatten(0, 1)
-    return made[steps.start - 4 * first : steps.stop - 4 * first].float().reshape(len(steps), *shape)
-
-
-def quarters(
-    shape: Sequence[int],
-    *,
-    seed: int,
-    purpose: str,
-    steps: range,
-    samples: Tensor | Sequence[int] | None = None,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """Draws of which any four in a row, turned by `QUARTERS`, are four of `grained`; five to a word.
-
-    Each is one of the 2^12 numbers that share the normal law evenly; multiples of 2^-15.
-
-    Args:     as of `normal`; steps: the draws of several at once, cheapest in fives.
-    Returns:  float32; (steps, all numbers of the batch).
-    """
-    size, place = math.prod(shape[1:]), torch.device("cpu" if device is None else device)
-    if samples is None and shape[0] * size <= KEPT:
-        places = _first_places(shape[0], size, place)
-    else:
-        places = _places(ids_of(shape, samples).to(place), size)
-    first, last = steps.start // TOLD, -(-steps.stop // TOLD)
-    turns = torch.arange(first << 32, last << 32, 1 << 32, device=place).mul_(_GAMMA)
-    words = _mix(turns[:, None] + (places + _key(seed, purpose)))
-    shifts, shares = _shares(place)
-    which = (words[:, None] >> shifts).bitwise_and_(len(shares) - 1)
-    made = shares.index_select(0, which.flatten()).view(-1, len(places))
-    return made[steps.start - TOLD * first : steps.stop - TOLD * first]
-
-
-def grain(values: Tensor) -> Tensor:
-    """The nearest multiples of 2^-16."""
-    return (values * GRAINS).round_().mul_(1 / GRAINS)
+    lead = (len(step),) if isinstance(step, range) else ()
+    few = max(1, (TOGETHER if ids.device.type == "cpu" else MANY) // max(1, count * math.prod(lead)))
+    if len(ids) <= few:
+        words = bits((count + 1) // 2, seed=seed, purpose=purpose, step=step, samples=ids)
+        return _pairs(words, count).reshape(*lead, *shape).to(device, dtype)
+    made = torch.empty(*lead, *shape, dtype=dtype, device=ids.device if device is None else device)
+    for who, where in zip(torch.split(ids, few), torch.split(made, few, len(lead)), strict=True):
+        words = bits((count + 1) // 2, seed=seed, purpose=purpose, step=step, samples=who)
+        where.copy_(_pairs(words, count).reshape(where.shape))
+    return made
 
 
 def permutation(count: int, *, seed: int, purpose: str, step: int = 0) -> Tensor:
@@ -181,7 +116,21 @@ def ids_of(shape: Sequence[int], samples: Tensor | Sequence[int] | None) -> Tens
     return ids.long()
 
 
-def _key(seed: int, purpose: str) -> int:
+def _pairs(words: Tensor, count: int) -> Tensor:
+    """Two normal numbers of every word, as many as asked for; float64 (..., batch, count)."""
+    radius = _log((_shift(words, 32).double().add_(0.5)).mul_(2.0**-32), times=-2.0).sqrt_()
+    # 30 bits place the angle within a quarter turn around 0, two more choose the quarter
+    angle = (words & 0x3FFFFFFF).double().add_(0.5).mul_(2.0**-30).sub_(0.5).mul_(math.pi / 2)
+    square = angle * angle
+    sine = _polynomial(square, _SIN_TERMS).mul_(angle)
+    cosine = _polynomial(square, _COS_TERMS)
+    radius = torch.where((words & (1 << 30)) == 0, radius, -radius)
+    turned = (words & (1 << 31)) != 0
+    first, second = torch.where(turned, sine, cosine), torch.where(turned, cosine, sine)
+    return torch.stack([first.mul_(radius), second.mul_(radius)], -1).flatten(-2)[..., :count]
+
+
+def key_of(seed: int, purpose: str) -> int:
     """What every draw of a seed and a purpose has in common."""
     try:
         return _mixed(index(seed), purpose)  # NumPy's whole numbers would run over, and a tensor may change
@@ -192,10 +141,10 @@ def _key(seed: int, purpose: str) -> int:
 @lru_cache(maxsize=64)
 def _mixed(seed: int, purpose: str) -> int:
     """The mixing of `_mix`, in whole numbers of Python."""
-    key = seed + _GAMMA
-    for more in (0, _GAMMA * (zlib.crc32(purpose.encode()) + 1)):
+    key = seed + GAMMA
+    for more in (0, GAMMA * (zlib.crc32(purpose.encode()) + 1)):
         key = (key + more) % 2**64
-        for shift, factor in ((30, _MIX[0]), (27, _MIX[1]), (31, 1)):
+        for shift, factor in ((30, _FACTORS[0]), (27, _FACTORS[1]), (31, 1)):
             key = (key ^ key >> shift) * factor % 2**64
     return key - 2**64 if key >> 63 else key  # signed
 
@@ -204,32 +153,11 @@ def _shift(words: Tensor, by: int) -> Tensor:
     return (words >> by).bitwise_and_((1 << (64 - by)) - 1)
 
 
-def _mix(z: Tensor) -> Tensor:
-    z = _shift(z, 30).bitwise_xor_(z).mul_(_MIX[0])
-    z = _shift(z, 27).bitwise_xor_(z).mul_(_MIX[1])
+def mix(z: Tensor) -> Tensor:
+    """SplitMix64's mixing of 64 bits, as signed integers."""
+    z = _shift(z, 30).bitwise_xor_(z).mul_(_FACTORS[0])
+    z = _shift(z, 27).bitwise_xor_(z).mul_(_FACTORS[1])
     return _shift(z, 31).bitwise_xor_(z)
-
-
-def _places(ids: Tensor, size: int) -> Tensor:
-    """Of every number of some samples, in counters; (batch * size,)."""
-    within = torch.arange(1, size + 1, device=ids.device).mul_(_GAMMA)
-    return (_mix((ids + 1) * _GAMMA)[:, None] + within).flatten()
-
-
-@lru_cache(maxsize=4)
-def _first_places(count: int, size: int, device: torch.device) -> Tensor:
-    return _places(torch.arange(count, device=device), size)
-
-
-@lru_cache(maxsize=8)
-def _shares(device: torch.device) -> tuple[Tensor, Tensor]:
-    """How far to shift a word, (TOLD, 1), and the root mean squares of equal shares of the normal law, (2^SHARES,)."""
-    count = 2**SHARES
-    edges = torch.special.ndtri(torch.arange(count // 2, count, dtype=torch.float64, device="cpu") / count)
-    fall = edges * (edges.square() / -2).exp() * (count / math.sqrt(2 * math.pi))
-    upper = (1 - torch.cat([fall, fall.new_zeros(1)]).diff()).sqrt()  # of x² between two edges: 1 + x density there
-    shares = grain(torch.cat([-upper.flip(0), upper]) / 2) * 2
-    return torch.arange(0, SHARES * TOLD, SHARES, device=device)[:, None], shares.float().to(device)
 
 
 def _polynomial(x: Tensor, terms: Sequence[float]) -> Tensor:

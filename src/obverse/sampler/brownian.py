@@ -18,7 +18,8 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from obverse.ground import noise
+from obverse.ground import grains
+from obverse.ground.noise import MANY
 from obverse.ground.numerics import precise
 from obverse.ground.shapes import per_row
 
@@ -27,6 +28,7 @@ Names = Tensor | Sequence[int] | None  # of samples, default the first ones
 MODES = 48  # cosines that all grids share
 FINE = 2.0**20  # denominator of Q: with draws below 8 in units of 2^-16, sums of 2^13 terms are exact
 BLOCK = 2**18  # normals made at once: 1 MiB of float32
+ANEW = 8  # draws of large states made at once
 WORK = 48  # bytes that making one of them takes in passing
 
 
@@ -67,8 +69,9 @@ def held(spans: Sequence[Span], numbers: int) -> int:
     on, mixing = _laid(tuple(spans))
     if not spans:
         return 0
-    step = max(1, min(_together(numbers), len(spans)))  # made at once
-    shared = mixing.shape[1] * numbers * 4
+    large = _large(numbers, len(mixing))
+    step = min(ANEW if large else max(1, _together(numbers)), len(spans))  # made at once
+    shared = 0 if large else mixing.shape[1] * numbers * 4
     own = max(4, step) * numbers * 4 if len(mixing) > MODES or not all(on) else 0
     return shared + own + step * numbers * (8 + 8) + WORK * min(BLOCK, max(4, len(spans)) * numbers)
 
@@ -90,9 +93,9 @@ def _laid(spans: tuple[Span, ...]) -> tuple[list[bool], Tensor]:
 
 
 def _quartered(mixing: Tensor) -> Tensor:
-    """What makes draws of `noise.quarters`, where `mixing` makes them of `noise.grained`."""
+    """What makes draws of `grains.quarters`, where `mixing` makes them of `grains.grained`."""
     fours = torch.nn.functional.pad(mixing, (0, -mixing.shape[1] % 4))
-    return (fours.reshape(len(fours), -1, 4) @ noise.QUARTERS).flatten(1)
+    return (fours.reshape(len(fours), -1, 4) @ grains.QUARTERS).flatten(1)
 
 
 def _path(
@@ -102,6 +105,9 @@ def _path(
     if not count:
         return
     mixing = mixing.to(like.device)
+    if _large(like.numel(), count):
+        yield from _anew(mixing, scales, like, seed, samples)
+        return
     shared = _gathered(mixing.shape[1], mixing.shape[1], like, samples, partial(_shared, mixing, like, seed))
     step = _together(like.numel())
     more = _rows("rest", count, like, seed, samples) if count > MODES else iter(())
@@ -115,16 +121,40 @@ def _path(
         del made
 
 
+def _large(numbers: int, count: int) -> bool:
+    """Whether so many draws of states of so many numbers are made of what is made anew, and not of what is kept."""
+    return numbers > BLOCK and count <= MODES
+
+
+def _anew(
+    mixing: Tensor, scales: Tensor | None, like: Tensor, seed: int, samples: Sequence[int] | None
+) -> Iterator[Tensor]:
+    """The same draws, ANEW of them held: what all grids share is made for some numbers at a time, and let go."""
+    few = max(1, (BLOCK if like.device.type == "cpu" else MANY) // mixing.shape[1])
+    some = partial(grains.quarters, tuple(like.shape), seed=seed, purpose="path", samples=samples, device=like.device)
+    for weights, steps in _parts(mixing, ANEW):
+        made = [like.new_empty(like.shape) for _ in steps]
+        for first in range(0, like.numel(), few):
+            numbers = range(first, min(first + few, like.numel()))
+            shared = some(steps=range(mixing.shape[1]), numbers=numbers).double()
+            rows = _scaled(weights @ shared, scales, steps.start)
+            for row, draw in zip(rows, made, strict=True):
+                draw.view(-1)[first : numbers.stop] = row
+        made.reverse()
+        while made:
+            yield made.pop()
+
+
 def _shared(mixing: Tensor, like: Tensor, seed: int, who: Names, rows: int) -> Tensor:
     """What all grids share, ready to be mixed; float32 (columns of the mixing, numbers of some rows)."""
     shape, first = (rows, *like.shape[1:]), range(mixing.shape[1])
     if len(mixing) <= MODES:
-        return noise.quarters(shape, seed=seed, purpose="path", steps=first, samples=who, device=like.device)
-    some = partial(noise.grained, shape, seed=seed, samples=who, device=like.device)
+        return grains.quarters(shape, seed=seed, purpose="path", steps=first, samples=who, device=like.device)
+    some = partial(grains.grained, shape, seed=seed, samples=who, device=like.device)
     left = some(purpose="path", steps=first).flatten(1).double()
     for weights, steps in _parts(mixing, max(MODES, BLOCK // left.shape[1])):
         left -= weights.T @ some(purpose="rest", steps=steps).flatten(1).double()
-    return noise.grain(left).float()
+    return grains.grain(left).float()
 
 
 def _parts(rows: Tensor, size: int) -> Iterator[tuple[Tensor, range]]:
@@ -185,7 +215,7 @@ def _rows(purpose: str, count: int, like: Tensor, seed: int, samples: Sequence[i
 
     def made(steps: range, who: Names, rows: int) -> Tensor:
         shape = (rows, *like.shape[1:])
-        drawn = noise.grained(shape, seed=seed, purpose=purpose, steps=steps, samples=who, device=like.device)
+        drawn = grains.grained(shape, seed=seed, purpose=purpose, steps=steps, samples=who, device=like.device)
         return drawn.flatten(1)
 
     size = max(4, _together(like.numel()))

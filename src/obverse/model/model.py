@@ -18,6 +18,7 @@ from obverse.path import Estimate, Level, Prediction, Schedule
 
 Cond: TypeAlias = Any
 Call: TypeAlias = Callable[[Tensor, Cond], Tensor]
+_SEVERAL = (tuple, list)
 SUSPECTS = (  # where an output is not finite
     "Check the model's precision, its convention of time and, if guided, what means no condition (Guided(null=...))."
 )
@@ -89,14 +90,15 @@ def check_model(model: object) -> None:
             f"A model is expected, got {type(model).__name__}: wrap a network once, naming its schedule and what it "
             f"predicts, as in ob.Network(net, 'linear', predicts='flow')."
         )
-    within = dict(_within(model))
-    for name, part in within.items():
+    first: tuple[str, Model] | None = None
+    for name, part in _within(model):
         check_model(part)
-        first, other = next(iter(within)), part.schedule
-        if other != (its := within[first].schedule):
+        first = first or (name, part)
+        other, (own, its) = part.schedule, (first[0], first[1].schedule)
+        if other != its:
             raise InvalidArgument(
-                f"{type(model).__name__} asks models of two schedules at one level, {first} of {its.label} and {name} "
-                f"of {other.label}: give it {name}.on({first}.schedule), and add up what they say in one face, "
+                f"{type(model).__name__} asks models of two schedules at one level, {own} of {its.label} and {name} "
+                f"of {other.label}: give it {name}.on({own}.schedule), and add up what they say in one face, "
                 f"model(x_t, level, cond).on(face)."
             )
 
@@ -114,10 +116,10 @@ def check_place() -> None:
 def _within(model: Model) -> Iterator[tuple[str, Model]]:
     """The models that a model is made of, alone or several in a field."""
     for name, value in vars(model).items():
-        several = isinstance(value, tuple | list)
-        for i, part in enumerate(value if several else [value]):
-            if isinstance(part, Model):
-                yield f"{name}[{i}]" if several else name, part
+        if isinstance(value, Model):
+            yield name, value
+        elif isinstance(value, _SEVERAL):
+            yield from ((f"{name}[{i}]", part) for i, part in enumerate(value) if isinstance(part, Model))
 
 
 class Around(Model):

@@ -206,3 +206,23 @@ def test_the_exit_code_is_that_of_the_process_that_failed_or_of_the_signal(
     assert found.returncode == code
     assert ("process 1 of 2 was ended by SIGKILL" in found.stderr) == (code == 137)
     assert "torch/distributed" not in found.stderr
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_processes_of_a_torch_for_gpus_share_a_cpu_where_there_is_none(
+    named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch for CUDA names one all the same; torch 2.6 raises."""
+
+    def current() -> torch.device:
+        if named:
+            return torch.device("cuda")
+        raise RuntimeError("Cannot access accelerator device when none is available.")
+
+    asked: list[bool] = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", current)
+    monkeypatch.setattr("accelerate.PartialState", lambda *, cpu: asked.append(cpu))
+    monkeypatch.setattr(processes, "launched", lambda: 2)
+    processes.here()
+    assert asked == [True]

@@ -59,7 +59,8 @@ def here() -> PartialState:
     import torch
     from accelerate import PartialState
 
-    found = torch.accelerator.current_accelerator()
+    # torch for CUDA names a GPU where there is none, and torch 2.6 raises
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     shared = found is not None and found.type != "mps"  # whose GPU is one
     return PartialState(cpu=launched() > 1 and not shared)
 

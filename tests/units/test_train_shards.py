@@ -289,3 +289,11 @@ def test_a_parameter_without_dimensions_is_named() -> None:
     net.gain = nn.Parameter(torch.ones(()))
     with pytest.raises(InvalidArgument, match=r"'gain' has shape \(\) \(make it \(1,\)\)"):
         shards.Sharding().shards(net, torch.device("cpu"))
+
+
+def test_a_torch_that_has_no_shards_on_cpus_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    shards.check(Training())
+    monkeypatch.delattr(torch.cpu.Stream, "record_event")
+    with pytest.raises(InvalidArgument, match="newer torch than"):
+        shards.check(Training())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed, nn
 
-from obverse.ground.errors import InvalidArgument
+from obverse.ground.errors import InvalidArgument, require
 from obverse.train.memory import blocks
 from obverse.train.processes import sharing
 from obverse.train.settings import Training
@@ -53,6 +53,8 @@ def check(settings: Training, compiled: bool = False, beside: bool = False) -> N
     ):
         if found:
             raise InvalidArgument(f"A net in shards is not whole anywhere, and {why} ({fix}, or no shards).")
+    able = torch.accelerator.is_available() or hasattr(torch.cpu.Stream, "record_event")
+    require(able, f"On CPUs shards need a newer torch than {torch.__version__} (pip install -U torch, or no shards).")
 
 
 class Sharding:

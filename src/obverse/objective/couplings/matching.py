@@ -165,13 +165,14 @@ def _by_candidates(cost: Tensor, rough: Tensor, price: Tensor, plan: Tensor, mos
 
     n = len(cost)
     edges = (plan >= LIKELY).flatten().nonzero()[:, 0].numpy()
-    graph = csr_array((np.ones(len(edges), np.int8), np.divmod(edges, n)), (n, n))
+    row, column = _places(edges, n)
+    graph = csr_array((np.ones(len(edges), np.int8), (row, column)), (n, n))
     if len(edges) > most * n or bool((maximum_bipartite_matching(graph, perm_type="column") < 0).any()):
         return None
     exact, v = cost.double().numpy().reshape(-1), price.double().numpy()
     size = float(rough.abs().max())
     while True:
-        row, column = np.divmod(edges, n)
+        row, column = _places(edges, n)
         weight = exact[edges]
         same = SAME * float(np.abs(weight).mean())  # of the pairs that matter: others may be huge
         reduced = weight - v[column]
@@ -189,6 +190,14 @@ def _by_candidates(cost: Tensor, rough: Tensor, price: Tensor, plan: Tensor, mos
         if not len(bargains):
             return torch.from_numpy(match).long()
         edges = np.union1d(edges, bargains)
+
+
+def _places(edges: Any, n: int) -> tuple[Any, Any]:
+    """Rows and columns of entries that are numbered along the rows; int32, as SciPy's matchings want them."""
+    import numpy as np
+
+    row, column = np.divmod(edges, n)
+    return row.astype(np.int32), column.astype(np.int32)
 
 
 def _on_grid(weight: Any) -> Any:

@@ -9,7 +9,7 @@ DEV := .venv/dev.stamp
 DOC := .venv/docs.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak docs clean
+.PHONY: help demo test check soak oldest docs clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,12 @@ check: $(DEV) ## Check format, lint, types and the rules of the house.
 
 soak: $(DEV) ## Run the long tests.
 	$(BIN)/python -m pytest -m slow --timeout 7200 -n $(JOBS) --maxprocesses 8
+
+oldest: ## Run the tests with the oldest release that pyproject.toml allows of every package.
+	$(PYTHON) -m venv build/oldest
+	grep -vE '^(bench|docs|fid) ' pyproject.toml | grep -oE '"[a-z0-9-]+>=[0-9a-z.]+"' | tr -d '"' | sed 's/>=/==/' > build/oldest/packages
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -r build/oldest/packages -e .
+	build/oldest/bin/python -m pytest -n $(JOBS) --maxprocesses 8
 
 docs: $(DOC) ## Build the documentation into build/docs.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -59,6 +59,7 @@ def test_processes_resume_to_the_last_bit_reproduce_and_equal_torchruns() -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.needs("torch.cpu:Stream.record_event")
 def test_a_net_in_shards_resumes_to_the_last_bit_reproduces_and_goes_on_without(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from obverse.train import Run
 
+SHARDS = pytest.mark.needs("torch.cpu:Stream.record_event")
+
 # One process imports everything once; each line it reads is the moment, the signal and the words of a verb.
 SCRIPT = """
 import os, sys, time, warnings
@@ -161,9 +163,9 @@ def wait_for(there: Callable[[], bool]) -> None:
         ("first", "SIGINT", 130, False),
         ("second", "SIGKILL", 137, False),
         ("first", "SIGKILL", 137, False),
-        ("launcher", "SIGTERM", 143, True),
-        ("second", "SIGTERM", 143, True),
-        ("second", "SIGKILL", 137, True),
+        pytest.param("launcher", "SIGTERM", 143, True, marks=SHARDS),
+        pytest.param("second", "SIGTERM", 143, True, marks=SHARDS),
+        pytest.param("second", "SIGKILL", 137, True, marks=SHARDS),
     ],
 )
 def test_a_signal_to_one_of_two_processes_ends_both_and_costs_no_bit(

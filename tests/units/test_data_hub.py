@@ -37,7 +37,7 @@ def test_images_and_classes_are_those_that_were_saved(tmp_path: Path, monkeypatc
         }
     )
     rows = {"picture": [Image.fromarray(p) for p in PIXELS], "kind": [0, 1] * 6, "text": ["a"] * 12}
-    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows, features)}).save_to_disk(tmp_path / "pets")
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows, features)}).save_to_disk(str(tmp_path / "pets"))
     at_once = load(tmp_path / "pets")
     monkeypatch.setattr("obverse.data.images.IN_MEMORY", 0)
     later = load(tmp_path / "pets")
@@ -94,7 +94,7 @@ def test_a_row_without_a_class_is_damaged(tmp_path: Path, monkeypatch: pytest.Mo
 def test_numbers_are_a_table(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = {"a": [1.0, 2.0, 3.0], "b": [3, 4, 5], "kind": ["x", "y", "x"]}
-    datasets.Dataset.from_dict(rows).select([2, 0]).save_to_disk(tmp_path / "table")
+    datasets.Dataset.from_dict(rows).select([2, 0]).save_to_disk(str(tmp_path / "table"))
     data = load(tmp_path / "table", label="kind")
     assert data.columns == ("a", "b") and data.values[:].tolist() == [[3, 5], [1, 3]] and data.classes == ("x",)
     assert torch.isfinite(data.rows(torch.arange(2)).x).all()

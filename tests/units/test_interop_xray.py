@@ -232,6 +232,7 @@ def test_what_is_no_table_is_named_with_its_reason(scheduler: Any, why: str) -> 
     assert type(scheduler).__name__ in str(refusal.value)
 
 
+@pytest.mark.needs("diffusers:PiflowScheduler")
 def test_every_scheduler_is_read_or_refused_with_a_reason() -> None:
     read, refused = [], []
     for name in schedulers():

@@ -342,7 +342,8 @@ def test_the_interval_of_memorisation_is_as_wide_as_fresh_data_vary() -> None:
 def test_nearest_neighbour_accuracy_is_scikit_learns(digits: tuple[Tensor, Tensor], k: int) -> None:
     x, labels = digits
     noisy = x + 4 * draw(*x.shape)  # hard enough for errors, and for votes to be split
-    truth = KNeighborsClassifier(k).fit(noisy[:900], labels[:900]).score(noisy[900:], labels[900:])
+    rows, names = noisy.numpy(), labels.numpy()
+    truth = KNeighborsClassifier(k).fit(rows[:900], names[:900]).score(rows[900:], names[900:])
     assert nearest_neighbour_accuracy(noisy[900:], labels[900:], noisy[:900], labels[:900], k=k) == truth < 0.99
     renamed = nearest_neighbour_accuracy(noisy[900:], 7 * labels[900:] - 20, noisy[:900], 7 * labels[:900] - 20, k=k)
     assert renamed == truth

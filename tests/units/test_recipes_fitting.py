@@ -107,7 +107,7 @@ class Gains(Architecture, name="gains-for-test"):
         ({"coupling": "within", "data": "digits", "conditional": False}, "within needs labels"),
         ({"coupling": "exact-ot:cost=conditioned"}, "cond is None"),
         ({"augment": "flip"}, "augment is for images"),
-        ({"optimizer": "muon"}, "turns matrices"),
+        pytest.param({"optimizer": "muon"}, "turns matrices", marks=pytest.mark.needs("torch.optim:Muon")),
         ({"recompute": True}, "block by block"),
         ({"net": "gains-for-test:trained=false"}, "no parameter to train"),
     ],

@@ -25,6 +25,8 @@ from obverse.train.optimizer import clip, gradient_norm, muon, optimizers, state
 ROWS = torch.arange(8)
 SETTINGS = Training(steps=9, batch=8, lr=0.01, log_every=3, save_every=2, warmup=0, clip=0.0, decay="constant")
 
+MUON = pytest.mark.needs("torch.optim:Muon")
+
 
 def batches(step: int) -> Iterator[Batch]:
     while True:
@@ -119,7 +121,7 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MUON if name == "muon" else ()) for name in CHOICES])
 def test_a_run_resumes_to_the_last_bit_with_any_optimiser(tmp_path: Path, name: str) -> None:
     for folder, stop in (("whole", 0), ("left", 5)):
         run = Run.create(tmp_path / folder, {})
@@ -207,6 +209,7 @@ def test_the_state_of_another_optimiser_is_refused(tmp_path: Path) -> None:
             next(train(toy(), loss, batches, SETTINGS, start=found))
 
 
+@MUON
 @pytest.mark.parametrize("names", [("adamw", "muon"), ("muon", "adamw")])
 def test_a_run_does_not_go_on_with_another_optimiser(tmp_path: Path, names: tuple[Any, Any]) -> None:
     run, (was, now) = Run.create(tmp_path, {}), names
@@ -216,6 +219,7 @@ def test_a_run_does_not_go_on_with_another_optimiser(tmp_path: Path, names: tupl
         train(toy(), loss, batches, replace(SETTINGS, optimizer=now), run=run, start=run.newest())
 
 
+@MUON
 def test_muon_turns_matrices_at_the_pace_of_adamw() -> None:
     net, before = toy(), toy()
     next(train(net, loss, batches, replace(SETTINGS, optimizer="muon")))
@@ -227,6 +231,7 @@ def test_muon_turns_matrices_at_the_pace_of_adamw() -> None:
         assert torch.allclose(step, torch.full_like(step, 0.01), rtol=1e-3)  # Adam's first step has size lr
 
 
+@MUON
 def test_every_parameter_is_trained_once_and_tables_are_not_turned() -> None:
     net = nn.ModuleList([nn.Embedding(4, 3), nn.Linear(3, 3), nn.Conv1d(3, 3, 3), nn.LayerNorm(3)])
     turned, rest = optimizers(net, Training(optimizer="muon"))
@@ -236,6 +241,7 @@ def test_every_parameter_is_trained_once_and_tables_are_not_turned() -> None:
     assert sorted(of[0] + of[1]) == sorted(named.values())
 
 
+@MUON
 def test_muon_is_refused_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidArgument, match="turns matrices, and this net has none"):
         muon(nn.Conv1d(2, 2, 3), SETTINGS)

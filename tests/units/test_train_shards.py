@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from obverse.ground.errors import InvalidArgument
 from obverse.train import Training, shards
 
+pytestmark = pytest.mark.needs("torch.cpu:Stream.record_event")
+
 SCRIPT = """
 import json, os
 from dataclasses import replace

@@ -23,6 +23,7 @@ from obverse.recipes import Recipe, Sampling, Trained, fit
 from obverse.report.subject import Subject
 from obverse.report.write import SECTIONS
 from obverse.sampler import Solver, Uniform, adaptive, parallel, sample, sampled
+from obverse.sklearn import FlowDensity
 from obverse.train import Training
 
 LABELS, X = torch.tensor([0, 1, 2, 3, 4]), torch.randn(5, 2, generator=torch.manual_seed(1))
@@ -158,3 +159,19 @@ def test_a_default_device_is_no_place_for_levels(ask: Callable[[Model, tuple[int
     finally:
         torch.set_default_device(None)
     ask(there, (5, 2))
+
+
+def test_what_chooses_a_device_by_itself_takes_a_gpu_of_any_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = X.numpy().repeat(4, 0)
+    density = FlowDensity(max_iter=3, random_state=0).fit(rows)
+    for _ in fit(Recipe(data="two-moons", training=Training(steps=2, batch=8)), tmp_path / "run").steps:
+        pass
+    here = density.sample(3), density.score_samples(rows[:2])
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: FAR)
+    assert Trained.open(tmp_path / "run").model.device == FAR
+    assert density._model(torch.float32).device == FAR
+    there = density.sample(3), density.score_samples(rows[:2])
+    assert all(np.allclose(a, b, rtol=1e-4) for a, b in zip(there, here, strict=True))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from obverse.data.sources import NAMES
 from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.ground.numerics import fastest
 from obverse.guidance import Guided
 from obverse.model import Clamped, Dynamic, Model, Network, SelfConditioned
 from obverse.recipes import build
@@ -65,7 +66,7 @@ class Trained(NamedTuple):
         facts = build.Facts.from_json(config["data"])
         net = build.network(recipe, facts)
         net.load_state_dict(weights(run, saved, ema))
-        net.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        net.to(device or fastest())
         return cls(run, recipe, facts, build.model(recipe, net.eval().requires_grad_(False)), saved.step)
 
     def on(self, sampling: Sampling) -> Model:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from obverse.data import Batch, batches
 from obverse.ground import extras
 from obverse.ground.errors import require
+from obverse.ground.numerics import fastest
 from obverse.likelihood import log_density
 from obverse.model import Network
 from obverse.nets import UNCONDITIONAL, Architecture
@@ -192,8 +193,7 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     def _model(self, dtype: torch.dtype) -> Network:
         """The model, in a precision, where it is fastest."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return self._network(copy.deepcopy(self.net_).to(device, dtype))
+        return self._network(copy.deepcopy(self.net_).to(fastest(dtype), dtype))
 
     def _cond(self, y: Any, count: int) -> Tensor | None:
         if y is None:

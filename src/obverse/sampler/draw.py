@@ -96,7 +96,7 @@ def sample(
               watch: called with every Step, for bars and films; `Sampler.steps` is the same as a generator.
               dtype: of the result; states are never kept in less than float32.
               device: where states are kept; default where `start` is, or else the model's parameters.
-    Returns:  samples; (batch *data).
+    Returns:  samples; (batch *data); without gradients, which `Sampler.end` lets through.
     Raises:   UnknownName, InvalidArgument for arguments outside their range; SingularConversion when the model's
               prediction cannot start or end where the grid does; NonFinite naming the step.
 

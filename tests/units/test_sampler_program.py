@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from obverse.model import Gaussian, Network
 from obverse.sampler import Angle, Register, Sampler, Solver, Tableau
-from obverse.sampler.memory import Loose, Matrix
+from obverse.sampler.memory import Loose, Matrix, Memory
 from obverse.sampler.program import combine
 
 ORACLE = Gaussian(torch.tensor([0.3, -0.2]), 0.36, "linear")
@@ -36,19 +36,11 @@ def by_rows(table: Tableau, start: Tensor) -> Tensor:
     return held[Register("e", len(table.rows) - 1)]
 
 
-def by_program(table: Tableau, start: Tensor, memory: Matrix | Loose) -> Tensor:
+def by_program(table: Tableau, start: Tensor, memory: Memory) -> Tensor:
     made = draws(table, start)
-    order = iter(table.program.draws)
     calls = ORACLE.along(table.called, start)
-    for number, group in enumerate(table.program.groups):
-        for slot in group.draws:
-            memory.put(slot, made[next(order)])
-        states = memory.states(number) if number else [start]
-        for place, slot in group.kept:
-            memory.put(slot, states[place])
-        if group.call is not None:
-            memory.put(group.output, calls[group.call](states[-1], None))
-    return states[-1]
+    turns = [*memory.turns(calls, start, iter([made[m] for m in table.program.draws]), None)]
+    return turns[-1][1][-1]
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

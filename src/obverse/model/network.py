@@ -152,11 +152,15 @@ class Network(Model):
 
     def _caller(self, like: Tensor, dtype: torch.dtype, device: torch.device) -> Callable[..., Call]:
         """Makes calls out of times and scales; those that are new to the network look at its answer."""
-        net, carried, its = self._door(), dtype != like.dtype or device != like.device, like.dtype
+        net, door, alone = self.net, self._door(), self.cond == "none"
+        carried, its = dtype != like.dtype or device != like.device, like.dtype
 
         def call_at(time: Tensor, scale: Tensor | None, new: bool = False) -> Call:
             def straight(x_t: Tensor, cond: Cond = None) -> Tensor:
-                out = net(x_t, time, cond if cond is None else moved(cond, device))
+                if cond is None:  # every call between here and the network shows beside a small one
+                    out = net(x_t, time) if alone else door(x_t, time, None)
+                else:
+                    out = door(x_t, time, moved(cond, device))
                 return out if out.dtype is its else out.to(x_t)
 
             def call(x_t: Tensor, cond: Cond = None) -> Tensor:
@@ -164,7 +168,7 @@ class Network(Model):
                 if carried:
                     inputs = inputs.to(device, dtype)
                 before = _written(inputs) if new else 0
-                out = net(inputs, time, cond if cond is None else moved(cond, device))
+                out = door(inputs, time, cond if cond is None else moved(cond, device))
                 if new:
                     _look(out, x_t)
                     if _written(inputs) != before:

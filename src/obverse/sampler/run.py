@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,11 +13,10 @@ from torch import Tensor
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
 from obverse.ground.shapes import moved
-from obverse.model import Call, Cond, Model
+from obverse.model import Cond, Model
 from obverse.path import Estimate, Level, Schedule
 from obverse.sampler import brownian
-from obverse.sampler.memory import Loose, Memory, memory_for
-from obverse.sampler.program import Link, Program
+from obverse.sampler.memory import Memory, Turn, bare, memory_for
 from obverse.sampler.tableau import Tableau
 
 
@@ -77,12 +77,10 @@ class Sampler:
         self, model: Model, start: Tensor, *, cond: Cond = None, seed: int = 0, samples: Sequence[int] | None = None
     ) -> Tensor:
         """The last state only, with nothing made for the others; arguments as of `steps`."""
-        table, memory, loop = self._ready(model, start, cond, seed, samples)
-        states: Sequence[Tensor] = [start]
-        for _, states, _ in loop:  # noqa: B007 - the last ones are wanted
-            pass
+        _, memory, loop = self._ready(model, start, cond, seed, samples)
+        ((_, states, _),) = deque(loop, maxlen=1)
         end = memory.own(states[-1])
-        memory.leave(table.program)
+        memory.leave()
         return end
 
     def draws(self, like: Tensor, *, seed: int = 0, samples: Sequence[int] | None = None) -> list[Tensor]:
@@ -117,7 +115,7 @@ class Sampler:
                 )
             states: Sequence[Tensor] = [start]
             ready = draws if scales is None else [draw * scale for draw, scale in zip(draws, scales, strict=True)]
-            for _, states, _ in _turns(program, Loose(program), calls, start, iter(ready), cond):  # noqa: B007
+            for _, states, _ in bare(program).turns(calls, start, iter(ready), moved(cond, start.device)):  # noqa: B007
                 pass
             return states[-1]
 
@@ -134,50 +132,7 @@ class Sampler:
         spans = [table.spans[m] for m in program.draws]
         draws = brownian.draws(spans, start, seed=seed, samples=samples, scales=program.scales)
         calls = model.along(table.called, start)
-        return table, memory, _turns(program, memory, calls, start, draws, cond)
-
-
-Turn = tuple[int, Sequence[Tensor], Tensor | None]
-
-
-def _turns(
-    program: Program, memory: Memory, calls: Sequence[Call], start: Tensor, draws: Iterator[Tensor], cond: Cond
-) -> Iterator[Turn]:
-    """The loop, by its shorter form where there is one; the condition is carried to the states once."""
-    cond = moved(cond, start.device)
-    if program.chain:
-        return _chained(program.chain, calls, start, draws, cond)
-    return _loop(program, memory, calls, start, draws, cond)
-
-
-def _chained(
-    chain: Sequence[Link], calls: Sequence[Call], x_t: Tensor, draws: Iterator[Tensor], cond: Cond
-) -> Iterator[Turn]:
-    """The loop where the latest state is all there is to keep: call, draw, state."""
-    yield 0, [x_t], None
-    for number, ((a, b, c), call) in enumerate(zip(chain, calls, strict=True), 1):
-        output = call(x_t, cond)
-        if c is not None:  # the draw is c times as large already
-            x_t = next(draws).add(output, alpha=b).add_(x_t, alpha=a)
-        else:
-            x_t = x_t.add(output, alpha=b) if a == 1 else (x_t * a).add_(output, alpha=b)
-        yield number, [x_t], output
-
-
-def _loop(
-    program: Program, memory: Memory, calls: Sequence[Call], start: Tensor, draws: Iterator[Tensor], cond: Cond
-) -> Iterator[Turn]:
-    """The loop where registers have places: draws, states, call."""
-    output = None
-    for number, (_, drawn, _, kept, call, into) in enumerate(program.groups):
-        for slot in drawn:
-            memory.put(slot, next(draws))
-        states = memory.states(number) if number else [start]
-        for place, slot in kept:
-            memory.put(slot, states[place])
-        yield number, states, output
-        if call is not None:
-            output = memory.copy(into, calls[call](states[-1], cond))
+        return table, memory, memory.turns(calls, start, draws, moved(cond, start.device))
 
 
 def agree(table: Tableau, schedule: Schedule) -> None:

@@ -116,7 +116,7 @@ def check_place() -> None:
 def _within(model: Model) -> Iterator[tuple[str, Model]]:
     """The models that a model is made of, alone or several in a field."""
     for name, value in vars(model).items():
-        if isinstance(value, Model):
+        if Model in type(value).__mro__:  # isinstance asks an abstract class in Python, at every training step
             yield name, value
         elif isinstance(value, _SEVERAL):
             yield from ((f"{name}[{i}]", part) for i, part in enumerate(value) if isinstance(part, Model))

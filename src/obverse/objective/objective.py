@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from obverse.ground import noise
 from obverse.ground.errors import CheckpointError, InvalidArgument, require
@@ -27,6 +26,8 @@ from obverse.objective.weightings.learned import NAME
 from obverse.path import Prediction, Schedule
 
 _PRECISE = (torch.float32, torch.float64)  # in which differences are squared
+_SQUARES = torch.ops.aten.mse_loss.default  # torch.nn.functional's, without the views that a gradient then goes through
+_EACH = 0  # of them, and not their mean or their sum
 
 
 class UnboundedLoss(UserWarning):
@@ -174,7 +175,7 @@ class Objective:
             x, eps = bridged(x, eps, self.coupling.bridge, now.level, seed=seed, step=step, samples=here)
         if now.hide is not None:
             cond = drop(cond, now.hide)
-        x_t, target = (now.on_data * x).add_(now.on_noise * eps)  # both at once: small calls cost more than numbers
+        x_t, target = (now.on_data * x).add_(now.on_noise * eps).unbind()  # at once: calls cost more than numbers
         shown = None
         if self.recall:
             drawn = noise.uniform((len(x),), seed=seed, purpose="recall", step=step, samples=here)
@@ -191,7 +192,7 @@ class Objective:
         answer, target = self._answer(model, batch), batch.target
         if answer.dtype not in _PRECISE:
             answer, target = answer.float(), target.float()
-        error = mean_of_rows(mse_loss(answer, target, reduction="none"))
+        error = mean_of_rows(_SQUARES(answer, target, _EACH))
         weighted = batch.weight.to(error) * self.error(error)
         per_sample = self.weighting.balance(weighted, batch.level, model, batch.ratio)
         return Loss(per_sample.mean(), per_sample, batch.level, batch.logsnr, error.detach(), batch.face)

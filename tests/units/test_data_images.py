@@ -120,16 +120,20 @@ def test_a_transparent_palette_colour_is_white(tmp_path: Path) -> None:
     assert (only(tmp_path) == 255).all()
 
 
-def test_16_bits_become_the_nearest_8_and_it_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "white"), [("a.png", 65535), ("a.tif", 65535), ("a.tif", 0)])
+def test_16_bits_become_the_nearest_8_and_it_is_said(tmp_path: Path, name: str, white: int) -> None:
     deep = np.array([[0, 128, 129, 32768, 65406, 65535]], dtype=np.uint16)
-    Image.fromarray(deep).save(tmp_path / "a.png")
+    photometric = {"tiffinfo": {262: white // 65535}} if name == "a.tif" else {}  # TIFF 6.0: of 0, the least is white
+    Image.fromarray(deep if white else 65535 - deep).save(tmp_path / name, **photometric)
+    assert not photometric or Image.open(tmp_path / name).tag_v2[262] == white // 65535  # type: ignore[attr-defined]
     data = load(tmp_path)
     nearest = [min(range(256), key=lambda b: abs(int(v) / 65535 - b / 255)) for v in deep[0]]
     assert data.values.flatten().tolist() == nearest and "16 bits" in data.summary()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     upright = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
@@ -138,7 +142,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
         1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.T,
         6: np.rot90(upright), 7: np.rot90(upright, 2).T, 8: np.rot90(upright, -1),
     }[orientation]  # fmt: skip
-    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(np.ascontiguousarray(stored)).save((tmp_path / "a").with_suffix(suffix), exif=exif)
     assert np.array_equal(only(tmp_path)[0].numpy(), upright)
 
 
@@ -204,9 +208,10 @@ def test_more_pixels_than_the_cap_are_refused_before_they_are_decoded(tmp_path: 
     refused_or_skipped(tmp_path, "b.pbm", "b.pbm")
 
 
-def test_floating_point_pixels_are_refused_or_skipped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "shade"), [("F", 0.5), ("I", 200)])
+def test_pixels_of_no_known_white_are_refused_or_skipped(tmp_path: Path, mode: str, shade: float) -> None:
     picture(tmp_path / "a.png", "L", 0)
-    picture(tmp_path / "b.tif", "F", 0.5)
+    picture(tmp_path / "b.tif", mode, shade)
     refused_or_skipped(tmp_path, "b.tif", "no known white")
 
 

@@ -34,6 +34,7 @@ IN_MEMORY = 2**30  # bytes of pixels; more are not decoded until they are asked 
 _PROBED = 64  # images that are looked at to see whether any has colours
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others run foreign programs or parse scripts
 _GREY = ("1", "L", "LA", "La")
+_PHOTOMETRIC = 262  # TIFF 6.0, page 37
 _ANIMATED = "animated: only the first frame is used"
 _ALPHA = "transparent: laid on white"
 _DEEP = "16 bits deep: scaled to 8"
@@ -159,12 +160,16 @@ def _decode(file: str | io.BytesIO, image_size: int | None) -> tuple[NDArray[np.
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks about size and metadata; size is checked here
-        with Image.open(file, formats=_FORMATS) as image:
+        # never by its path: Pillow would map an uncompressed TIFF, and take a row of one on its side for a column
+        with (
+            open(file, "rb") if isinstance(file, str) else file as stream,
+            Image.open(stream, formats=_FORMATS) as image,
+        ):
             return pixels_of(image, image_size)
 
 
 def pixels_of(image: Image, image_size: int | None) -> tuple[NDArray[np.uint8], list[str]]:
-    """An opened image as (1 or 3, height, width), and what had to be done to it."""
+    """An opened image, which is turned upright, as (1 or 3, height, width), and what had to be done to it."""
     from PIL import Image as Images
     from PIL import ImageOps
 
@@ -172,7 +177,8 @@ def pixels_of(image: Image, image_size: int | None) -> tuple[NDArray[np.uint8], 
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are read")
     said = [_ANIMATED] if getattr(image, "n_frames", 1) > 1 else []
-    upright = _eight_bits(ImageOps.exif_transpose(image), said)
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = _eight_bits(image, said)
     if image_size is not None:
         upright = ImageOps.fit(upright, (image_size, image_size), Images.Resampling.LANCZOS)
     array = np.asarray(upright)
@@ -196,8 +202,11 @@ def _eight_bits(image: Image, said: list[str]) -> Image:
 
 def _from_deep(image: Image, said: list[str]) -> NDArray[np.uint8]:
     deep: NDArray[Any] = np.asarray(image)
-    if image.mode == "F" or deep.min() < 0 or deep.max() > 0xFFFF:
+    unbounded = image.mode == "F" or (image.mode == "I" and image.format == "TIFF")
+    if unbounded or deep.min() < 0 or deep.max() > 0xFFFF:
         raise ValueError(f"pixels of mode {image.mode} have no known white; save them as .npy")
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # 0 is white, which Pillow leaves as it is
+        deep = 0xFFFF - deep
     said.append(_DEEP)
     return ((deep.astype(np.uint32) * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8)
 

@@ -101,14 +101,16 @@ def test_names_are_kept_as_they_are() -> None:
     assert list(Names(names)) == names and len(Names(names)) == 4
 
 
-@pytest.mark.parametrize("kind", ["zip", "deflated", "tar", "shards"])
+@pytest.mark.parametrize("kind", ["zip", "wrapped", "windows", "tar", "tar of .", "shards"])
 def test_an_archive_is_the_folder_that_it_was_made_of(folder: Path, tmp_path: Path, kind: str) -> None:
+    (folder / "cat" / "._01.png").write_text("what macOS puts there")
     files = sorted(folder.rglob("*.png"))
-    if kind in ("zip", "deflated"):
-        place = tmp_path / "pets.zip"
-        with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED if kind == "deflated" else zipfile.ZIP_STORED) as packed:
+    if kind in ("zip", "wrapped", "windows"):
+        place, mark = tmp_path / "pets.zip", "\\" if kind == "windows" else "/"
+        root = folder.parent if kind == "wrapped" else folder
+        with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED if kind == "zip" else zipfile.ZIP_DEFLATED) as packed:
             for file in files:
-                packed.write(file, file.relative_to(folder))
+                packed.writestr(str(file.relative_to(root)).replace("/", mark), file.read_bytes())
     else:
         place = tmp_path / "shards" if kind == "shards" else tmp_path / "pets.tar"
         parts = [files[:5], files[5:]] if kind == "shards" else [files]
@@ -117,7 +119,7 @@ def test_an_archive_is_the_folder_that_it_was_made_of(folder: Path, tmp_path: Pa
             shard.parent.mkdir(exist_ok=True)
             with tarfile.open(shard, "w") as tar:
                 for file in part:
-                    tar.add(file, file.relative_to(folder))
+                    tar.add(file, f"{'./' if kind == 'tar of .' else ''}{file.relative_to(folder)}")
     before = sorted(os.listdir(tmp_path))
     assert same(load(place), load(folder))
     assert sorted(os.listdir(tmp_path)) == before
@@ -135,6 +137,29 @@ def test_webdataset_shards_bring_their_classes(tmp_path: Path) -> None:
     data = load(tmp_path / "a.tar")
     assert data.classes == ("3", "7", "11") and data.labels is not None
     assert [data.classes[label] for label in data.labels.tolist()] == wanted
+
+
+def test_a_class_far_from_its_file_in_a_tar_is_refused_or_counted(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, data in {"1.png": png(PIXELS[1]), "2.png": png(PIXELS[2]), "1.CLS": b"cat", "2.CLS": b"dog"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(DataError, match=r"1\.CLS: a class with no file beside it"):
+        load(tmp_path / "a.tar")
+    assert len(load(tmp_path / "a.tar", damaged="skip").damage) == 2
+
+
+def test_a_flipped_bit_in_a_zip_is_refused(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    np.save(content, np.arange(6.0))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("a.npy", content.getvalue())
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[data.index(np.arange(6.0).tobytes()) + 14] ^= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"CRC-32 is not the one in the archive\. Mend"):
+        load(tmp_path / "a.zip")
 
 
 def test_archives_that_nobody_needs_any_more_are_closed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ class _Member(NamedTuple):
     packed: int
     size: int
     method: int  # -1: at the offset as it is; else as in zip
+    checksum: int  # CRC-32 of the data (zip)
 
 
 class Archives(Listing):
@@ -55,6 +57,7 @@ class Archives(Listing):
             with decoding(printable(path)):
                 self._files.append(os.open(path, os.O_RDONLY))
                 found = _of_tar(path) if path.suffix.lower() == ".tar" else _of_zip(path)
+                found = itertools.filterfalse(_hidden, found)
                 for _, group in itertools.groupby(found, key=lambda member: _key(member.name)):
                     self._take(number, list(group))
         if self.labels and len(self.labels) != len(self):
@@ -62,16 +65,29 @@ class Archives(Listing):
 
     def open(self, number: int) -> io.BytesIO:
         """See `Listing`."""
-        name, place = self.names[number], 5 * number
-        return io.BytesIO(self._read(self._places[place], _Member(name, *self._places[place + 1 : place + 5])))
+        name, place = self.names[number], 6 * number
+        return io.BytesIO(self._read(self._places[place], _Member(name, *self._places[place + 1 : place + 6])))
+
+    @cached_property
+    def _around(self) -> str:
+        """The folder in which all of them lie, as zip -r pets.zip pets leaves it: no class; "" for none."""
+        folder, slash, _ = self.names[0].partition("/")
+        return folder + slash if all(name.startswith(folder + slash) for name in self.names) else ""
+
+    def _inside(self, number: int) -> str:
+        return str(self.names[number].removeprefix(self._around))
 
     def _take(self, archive: int, group: list[_Member]) -> None:
         where = f"{printable(self._paths[archive])}, {printable(group[0].name)}"
         samples = [member for member in group if member.name.lower().endswith(self._suffixes)]
         told = [member for member in group if member.name.lower().endswith((".cls", ".json"))]
         if not samples:
+            if len(told) == len(group) and self._label(archive, told) is not None:
+                self._ledger.drop(
+                    where, "a class with no file beside it; pack those of one name together, in their order"
+                )
             return
-        if group[0].name.startswith(("/", "\\")) or ".." in PurePosixPath(group[0].name.replace("\\", "/")).parts:
+        if group[0].name.startswith("/") or ".." in PurePosixPath(group[0].name).parts:
             self._ledger.drop(where, "a name that leads out of the archive")
             return
         if len(samples) > 1:
@@ -87,11 +103,11 @@ class Archives(Listing):
         self._places.extend([archive, *samples[0][1:]])
 
     def _label(self, archive: int, told: list[_Member]) -> str | None:
-        for member in sorted(told, key=lambda m: not m.name.endswith(".cls")):
+        for member in sorted(told, key=lambda m: not m.name.lower().endswith(".cls")):
             if member.size > _LABEL_BYTES:
                 continue
             text = self._read(archive, member).decode().strip()
-            if member.name.endswith(".cls"):
+            if member.name.lower().endswith(".cls"):
                 return text
             values = json.loads(text)
             for key in _LABEL_KEYS:
@@ -112,6 +128,8 @@ class Archives(Listing):
             raise DataError(f"{where} is packed by method {member.method}; zip with deflate or not at all.")
         if len(data) != member.size:
             raise DataError(f"{where} is truncated: {len(data):,} bytes of {member.size:,}.")
+        if member.method >= 0 and zlib.crc32(data) != member.checksum:
+            raise DataError(f"{where} is damaged: its CRC-32 is not the one in the archive.")
         return data
 
 
@@ -120,15 +138,16 @@ def _of_tar(path: Path) -> Iterator[_Member]:
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # it would keep all it has seen
             if member.isfile() and not member.issparse():
-                yield _Member(member.name, member.offset_data, member.size, member.size, -1)
+                name = member.name.removeprefix("./")  # of tar -c .
+                yield _Member(name, member.offset_data, member.size, member.size, -1, 0)
 
 
 def _of_zip(path: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(path) as archive:
         for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
             if not entry.is_dir():
-                sizes = entry.header_offset, entry.compress_size, entry.file_size
-                yield _Member(entry.filename, *sizes, entry.compress_type)
+                sizes, name = (entry.compress_size, entry.file_size), entry.filename.replace("\\", "/")  # of Windows
+                yield _Member(name, entry.header_offset, *sizes, entry.compress_type, entry.CRC)
 
 
 def past_header(head: bytes, where: str) -> int:
@@ -142,6 +161,11 @@ def past_header(head: bytes, where: str) -> int:
 def _close(files: list[int]) -> None:
     for file in files:
         os.close(file)
+
+
+def _hidden(member: _Member) -> bool:
+    """Whether a folder would pass it over, such as what macOS puts beside every file."""
+    return any(part.startswith(".") and part != ".." for part in member.name.split("/"))
 
 
 def _key(name: str) -> str:

@@ -76,7 +76,7 @@ def decoding(where: str) -> Iterator[None]:
 
 def in_words(error: Exception) -> str:
     """What a foreign decoder says, on one line; the error's kind where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def printable(path: str | Path) -> str:

@@ -216,4 +216,4 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):
         return "not an image that can be read, or an empty file"
-    return in_words(error).rstrip(".")
+    return in_words(error)

@@ -53,7 +53,7 @@ class Autoencoder:
         try:
             net = made.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
         except Exception as error:  # whatever it meets in foreign files
-            raise DataError(f"{printable(folder)} holds no AutoencoderKL: {in_words(error)}") from error
+            raise DataError(f"{printable(folder)} holds no AutoencoderKL: {in_words(error)}.") from error
         return cls(net.eval().requires_grad_(False))
 
     @torch.no_grad()

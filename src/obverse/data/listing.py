@@ -77,8 +77,11 @@ class Listing(ABC):
         return found
 
     def _top(self, number: int) -> str | None:
-        first, slash, _ = self.names[number].partition("/")
+        first, slash, _ = self._inside(number).partition("/")
         return printable(first) if slash else None
+
+    def _inside(self, number: int) -> str:
+        return str(self.names[number])
 
 
 class Folder(Listing):

@@ -162,6 +162,14 @@ def test_a_flipped_bit_in_a_zip_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "a.zip")
 
 
+def test_files_that_others_hide_are_counted(folder: Path) -> None:
+    (folder / "cat" / "notes.TXT").write_text("")
+    assert "not read: 1 other files (.txt)" in load(folder).summary()
+    with zipfile.ZipFile(folder / "old.zip", "w") as packed:
+        packed.writestr("a.png", png(PIXELS[0]))
+    assert "not read: 13 other files (.png, .txt)" in load(folder).summary()
+
+
 def test_archives_that_nobody_needs_any_more_are_closed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.writestr("a.png", png(PIXELS[0]))

@@ -6,6 +6,7 @@ import io
 import os
 from abc import ABC, abstractmethod
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,13 @@ class Listing(ABC):
 
     Attributes: names: relative to the folder or archive.
               labels: what stands beside each file as its class; empty if nothing does.
+              others: the suffixes of files that are passed over, and how many have each; of hidden ones nothing.
     """
 
     def __init__(self) -> None:
         self.names = Names()
         self.labels: list[str] = []
+        self.others = Counter[str]()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -112,6 +115,8 @@ class Folder(Listing):
                     others[entry.name] = entry
                 elif entry.name.lower().endswith(self._suffixes):
                     plain.append(entry.name)
+                else:
+                    self.others[os.path.splitext(entry.name)[1].lower() or entry.name] += 1
         for name in sorted([*plain, *others]):
             if name not in others:
                 self.names.append(below + name)

@@ -165,8 +165,13 @@ def _read_files(
             break
     ledger.require_samples(len(listing), f"{printable(path)} (as a folder of {' '.join(chain(*kinds))})")
     if suffixes is SUFFIXES:
-        return read_images(path, listing, ledger, image_size, progress)
-    return read_signals(path, listing, ledger, length, points, progress)
+        data = read_images(path, listing, ledger, image_size, progress)
+    else:
+        data = read_signals(path, listing, ledger, length, points, progress)
+    others = (Folder(path, ARCHIVES, Ledger("skip")) if shards and path.is_dir() else listing).others
+    kinds_of_others = ", ".join(suffix for suffix, _ in others.most_common(3))
+    notes = (f"not read: {others.total():,} other files ({kinds_of_others})",) if others else ()
+    return replace(data, notes=(*data.notes, *notes))
 
 
 def _shards(path: Path) -> list[Path]:

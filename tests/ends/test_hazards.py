@@ -304,7 +304,7 @@ for _name, _make, _outcome in [
     ("decimal commas", file("a.csv", "a;b\n1,5;2\n3;4\n"), Damaged("column 'a' holds '1,5'", 1)),
     ("thousands with commas in quotes", file("a.csv", 'a,b\n"1,000",2\n3,4\n'), Damaged("column 'a' holds '1,000'", 1)),
     ("a line break in quotes", file("a.csv", 'a,"b\nc"\n1,2\n3,4\n'), Fine((2,), 2)),
-    ("a quote that never ends", file("a.csv", 'a,b\n1,"2\n3,4\n'), Refused("column 'b' holds")),
+    ("a quote that never ends", file("a.csv", 'a,b\n1,"2\n3,4\n'), Refused("what begins at line 2")),
     ("spaces around numbers", file("a.csv", "a, b\n 1 , 2\n3 ,4\n"), Fine((2,), 2)),
     ("no line break at the end", file("a.csv", "a,b\n1,2\n3,4"), Fine((2,), 2)),
     ("numbers with underscores", file("a.csv", "a,b\n1_0,2\n3,4\n"), Damaged("column 'a' holds '1_0'", 1)),

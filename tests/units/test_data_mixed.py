@@ -114,6 +114,9 @@ def test_decimal_commas_are_no_words(tmp_path: Path) -> None:
     for cells in (["1,5", "1,5", "2,5"], ["3", "", "2,25"]):
         with pytest.raises(DataError, match=r"column 'a' holds '[12],2?5': write [12]\.2?5"):
             columns(tmp_path / "a.csv", "\n".join(["a;b", *(f"{cell};1" for cell in cells)]))
+    for cell, way in (("1,234", "1.234 or 1234"), ("-1,234,567", "-1234567"), ("12,345.6", "12345.6")):
+        with pytest.raises(DataError, match=rf"column 'a' holds '{cell}': write {way} if"):
+            columns(tmp_path / "a.csv", f'a,b\n"{cell}",1\n5,2\n')
     back, _ = columns(tmp_path / "a.csv", "a;b\n1,2;1\n1,2,3;2\nboth, or none;3\n")
     assert back["a"] == ["1,2", "1,2,3", "both, or none"]
 
@@ -153,6 +156,16 @@ def test_capital_letters_in_a_suffix_change_nothing(tmp_path: Path) -> None:
 def test_a_nan_of_numpy_is_missing(kind: type) -> None:
     schema = from_columns({"a": np.array([1, math.nan, 3], kind)}).schema
     assert schema is not None and schema.names == ("a", "a is missing")
+
+
+def test_what_spreadsheets_and_c_put_in_place_of_nothing_is_missing(tmp_path: Path) -> None:
+    back, _ = columns(tmp_path / "a.csv", "a,b\n1,x\n-nan,#N/A\n+NaN,y\n3,y\n")
+    assert back == {"a": [1, None, None, 3], "b": ["x", None, "y", "y"]}
+
+
+def test_rows_after_a_quote_that_never_ends_are_not_a_word(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.csv cannot be read: unexpected end of data in what begins at line 4"):
+        columns(tmp_path / "a.csv", 'a,b\n1,"x\ny"\n2,"y\n3,z\n4,x\n')
 
 
 def test_what_pandas_puts_in_place_of_nothing_is_missing() -> None:

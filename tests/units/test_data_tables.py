@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -113,9 +114,10 @@ def test_a_bad_line_is_refused_or_skipped(tmp_path: Path, line: str, reason: str
     assert [damage.where.endswith("t.csv line 3") for damage in data.damage] == [True]
 
 
-def test_a_line_without_a_class_is_refused_or_skipped(tmp_path: Path) -> None:
-    path = csv(tmp_path, "a,kind\n1,x\n2, \n")
-    with pytest.raises(DataError, match="line 3: no class in column 'kind'"):
+@pytest.mark.parametrize("nothing", [" ", "NA", "nan"])
+def test_a_line_without_a_class_is_refused_or_skipped(tmp_path: Path, nothing: str) -> None:
+    path = csv(tmp_path, f"a,kind\n1,x\n2,{nothing}\n")
+    with pytest.raises(DataError, match=f"line 3: no class in column 'kind', which holds '{nothing}'"):
         load(path, label="kind")
     assert len(load(path, label="kind", damaged="skip")) == 1
 
@@ -176,6 +178,16 @@ def test_a_missing_value_of_parquet_is_refused_or_skipped(tmp_path: Path) -> Non
     data = load(path, label="kind", damaged="skip")
     assert data.values.tolist() == [[1, 1]] and data.classes == ("x",)
     assert [damage.where.rpartition(" ")[2] for damage in data.damage] == ["1", "2", "3"]
+
+
+def test_a_class_of_arrow_that_is_nan_is_none_and_a_dictionary_of_numbers_is_numbers(tmp_path: Path) -> None:
+    feather, pa = pytest.importorskip("pyarrow.feather"), pytest.importorskip("pyarrow")
+    table = pa.table({"a": pa.array([7, 8, 7]).dictionary_encode(), "k": [1.0, math.nan, 2.0]})
+    feather.write_feather(table, tmp_path / "t.arrow", compression="uncompressed")
+    with pytest.raises(DataError, match="row 1: no class in column 'k', which holds nan"):
+        load(tmp_path / "t.arrow", label="k")
+    data = load(tmp_path / "t.arrow", label="k", damaged="skip")
+    assert data.values[:].tolist() == [[7], [7]] and data.classes == ("1.0", "2.0")
 
 
 def test_a_column_of_words_in_parquet_is_refused_with_its_first_value_and_the_fix(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from obverse.data.damage import Ledger, decoding, finite_rows, printable
 from obverse.data.dataset import Dataset
+from obverse.data.mixed import is_missing
 from obverse.data.rows import MAPPED, Part, Rows
 from obverse.data.tables import label_place, not_a_number, table_of
 from obverse.ground import extras
@@ -107,9 +108,9 @@ def table_of_arrow(
     where = printable(path)
     keep = finite_rows(values, ledger, where, [name for place, name in enumerate(names) if place != at])
     for row, value in enumerate(labels):
-        if value is None and keep[row]:
+        if keep[row] and is_missing(value):
             keep[row] = False
-            ledger.drop(f"{where} row {row}", f"no class in column {names[at or 0]!r}")
+            ledger.drop(f"{where} row {row}", f"no class in column {names[at or 0]!r}, which holds {value!r}")
     words = [str(value) for value, kept in zip(labels, keep, strict=bool(labels)) if kept]
     if isinstance(values, np.ndarray):
         rows: Tensor | Rows = torch.from_numpy(values if keep.all() else values[keep])
@@ -149,6 +150,8 @@ def _labels(column: Any) -> list[Any]:
 def _numbers(where: str, name: str, column: Any) -> NDArray[Any]:
     """One piece of a column of Arrow as numbers, where it lies if it can; a missing value is NaN."""
     types = extras.load("pyarrow.types", extra="data")
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     kind = column.type
     if not any(test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)):
         first = next((value for value in column.to_pylist() if value is not None), None)

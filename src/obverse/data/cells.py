@@ -29,7 +29,7 @@ def read_mixed(path: Path, damaged: str, label: str | None, ordinal: bool) -> Da
         told, keep = columns.pop(names[at]), list[int]()
         for row, cell in enumerate(told):
             if is_missing(cell):
-                ledger.drop(f"{where} {places[row]}", f"no class in column {names[at]!r}")
+                ledger.drop(f"{where} {places[row]}", f"no class in column {names[at]!r}, which holds {cell!r}")
             else:
                 keep.append(row)
         columns = {name: [values[row] for row in keep] for name, values in columns.items()}

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -23,7 +24,8 @@ from obverse.ground.errors import DataError
 
 MAX_LEVELS = 64  # more different words are text
 FEW = 8  # rows of which each may have a word of its own
-_MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "<na>"))
+_MISSING = frozenset(("", "na", "n/a", "#n/a", "nan", "+nan", "-nan", "null", "none", "<na>"))
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 _NOTHING = ("nan", "<NA>", "NaT")  # of NumPy and pandas, as they say themselves: not all of them compare
 Cell = str | float | int | bool | None
 
@@ -189,11 +191,11 @@ def _as_number(value: Any) -> float | None:
 
 
 def without_comma(word: str) -> str:
-    """What to do about a word such as 1,5; "" for one that is no number written with a comma."""
-    plain = word.strip().replace(",", ".")
-    if "," not in word or _as_number(plain) is None:
-        return ""
-    return f"write {plain} if that is a number (no comma for thousands)"
+    """What to do about a word such as 1,5 or 1,234.50; "" for one that is no number written with commas."""
+    point, word = word.strip().replace(",", "."), word.strip()
+    found = [point] if "," in word and _as_number(point) is not None else []
+    found += [word.replace(",", "")] if _THOUSANDS.fullmatch(word) else []
+    return f"write {' or '.join(found)} if that is a number" if found else ""
 
 
 def _word(value: Any) -> str:

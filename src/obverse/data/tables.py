@@ -15,7 +15,7 @@ from torch import Tensor
 
 from obverse.data.damage import Ledger, decoding, printable
 from obverse.data.dataset import Dataset, encode
-from obverse.data.mixed import without_comma
+from obverse.data.mixed import is_missing, without_comma
 from obverse.data.rows import Rows
 from obverse.data.scaling import Scaling
 from obverse.ground.errors import DataError, UnknownName
@@ -76,8 +76,14 @@ def lines_of(file: TextIO) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every line that is not blank."""
     first = file.readline()
     file.seek(0)
-    reader = csv.reader(file, delimiter=max(SEPARATORS, key=first.count))
-    return ((reader.line_num, cells) for cells in reader if cells)
+    reader, begins = csv.reader(file, delimiter=max(SEPARATORS, key=first.count), strict=True), 1
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
+            begins = reader.line_num + 1
+    except csv.Error as error:  # what follows would be one cell, or half of one
+        raise ValueError(f"{error} in what begins at line {begins} (a quotation mark too many or too few?)") from error
 
 
 def _take(cells: list[str], columns: list[str], at: int | None, numbers: array[float], labels: list[str]) -> str:
@@ -91,8 +97,8 @@ def _take(cells: list[str], columns: list[str], at: int | None, numbers: array[f
     if not all(map(math.isfinite, row)):
         return next(_complaints(cells, columns, at))
     if at is not None:
-        if not cells[at].strip():
-            return f"no class in column {columns[at]!r}"
+        if is_missing(cells[at]):
+            return f"no class in column {columns[at]!r}, which holds {cells[at]!r}"
         labels.append(cells[at].strip())
     numbers.extend(row)
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import wave
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def test_a_damaged_sound_is_refused_or_skipped(tmp_path: Path, content: bytes | 
     with pytest.raises(DataError, match=r"b\.wav: .*damaged='skip'"):
         load(tmp_path)
     assert len(load(tmp_path, damaged="skip")) == 1
+
+
+def test_nobody_is_told_to_unpickle_what_is_no_series(tmp_path: Path) -> None:
+    for content in (b"not an array", pickle.dumps({"a": 1})):
+        (tmp_path / "a.npy").write_bytes(content)
+        for place in (tmp_path, tmp_path / "a.npy"):
+            with pytest.raises(DataError, match="nothing is ever unpickled") as refusal:
+                load(place)
+            assert "allow_pickle" not in str(refusal.value)
 
 
 def test_flac_is_read_by_the_extra_or_says_how_to_get_it(tmp_path: Path) -> None:

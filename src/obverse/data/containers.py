@@ -18,7 +18,7 @@ import numpy as np
 
 from obverse.data.archives import HEADER, past_header
 from obverse.data.arrays import PICKLED, Array, data_set, from_array
-from obverse.data.damage import decoding, printable, refuse_bomb
+from obverse.data.damage import decoding, in_words, printable, refuse_bomb
 from obverse.data.dataset import Dataset
 from obverse.data.rows import MAPPED
 from obverse.ground.errors import DataError, UnknownName
@@ -143,7 +143,7 @@ def _reason(where: str, error: Exception) -> DataError:
         return DataError(f"{where} {PICKLED}.")
     if any(word in text for word in ("mmap length", "EOF", "empty", "No data left")):
         return DataError(f"{where} is truncated: it is shorter than its header says ({text}).")
-    return DataError(f"{where} is not a NumPy file: {text}.")
+    return DataError(f"{where} is not a NumPy file: {in_words(error)}.")
 
 
 def _idx(path: Path) -> Array:

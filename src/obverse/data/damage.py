@@ -76,7 +76,10 @@ def decoding(where: str) -> Iterator[None]:
 
 def in_words(error: Exception) -> str:
     """What a foreign decoder says, on one line; the error's kind where it says nothing."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".")
+    if "pickle" in text:  # so NumPy calls all that it does not know, and says how to run it
+        return "it holds no numbers, but Python objects or something else; nothing is ever unpickled"
+    return text or type(error).__name__
 
 
 def printable(path: str | Path) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from obverse.ground.errors import CheckpointError, InvalidArgument
+from obverse.ground.errors import CheckpointError, DataError, InvalidArgument
 from obverse.recipes import Recipe, Trained, fit
 from obverse.train import Training, checkpoint
 
@@ -61,3 +63,34 @@ def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(run: Path
         pass
     with pytest.raises(CheckpointError, match="--keep-best 1"):
         Trained.open(tmp_path / "unjudged", checkpoint="best")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"data": 1},
+        {"data": {}},
+        {"data": {"shape": None}},
+        {"data": {"shape": [3, 8, 8]}},
+        {"data": {"schema": [{"name": "a"}]}},
+        {"recipe": [1]},
+        {"recipe": {"net": "unet:width=16"}},
+        {"recipe": {"net": "mlp:width=1000000000000"}},
+    ],
+)
+def test_a_configuration_that_does_not_fit_its_weights_is_refused_by_name(
+    run: Path, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    for key, value in changed.items():
+        config[key] = {**config[key], **value} if value and isinstance(value, dict) else value
+    (tmp_path / "run/config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match=r"run cannot be read: "):
+        Trained.open(tmp_path / "run")
+
+
+def test_a_configuration_nested_without_end_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"config\.json is damaged"):
+        Trained.open(tmp_path)

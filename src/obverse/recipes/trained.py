@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from obverse.data.damage import decoding, printable
 from obverse.data.sources import NAMES
 from obverse.ground.errors import CheckpointError, InvalidArgument
 from obverse.ground.numerics import fastest
@@ -62,10 +63,11 @@ class Trained(NamedTuple):
                 f"ema {ema!r} is made out of all snapshots of a run, got checkpoint {checkpoint!r} too; give one."
             )
         config: Any = run.config
-        recipe = from_here(Recipe.of_run(run), run)
-        facts = build.Facts.from_json(config["data"])
-        net = build.network(recipe, facts)
-        net.load_state_dict(weights(run, saved, ema))
+        with decoding(printable(run.folder)):  # a folder may come from anybody
+            recipe = from_here(Recipe.of_run(run), run)
+            facts = build.Facts.from_json(config["data"])
+            net = build.network(recipe, facts)
+            net.load_state_dict(weights(run, saved, ema))
         net.to(device or fastest())
         return cls(run, recipe, facts, build.model(recipe, net.eval().requires_grad_(False)), saved.step)
 

@@ -87,7 +87,7 @@ class Run:
             config = json.loads((folder / _CONFIG).read_bytes())
         except OSError as error:
             raise DataError(f"{folder} is not a run folder: {error}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{folder / _CONFIG} is damaged: {error}.") from error
         if not isinstance(config, dict):
             raise DataError(f"{folder / _CONFIG} is damaged: it holds a {type(config).__name__}.")

@@ -163,6 +163,14 @@ def test_what_spreadsheets_and_c_put_in_place_of_nothing_is_missing(tmp_path: Pa
     assert back == {"a": [1, None, None, 3], "b": ["x", None, "y", "y"]}
 
 
+def test_a_summary_says_which_columns_are_words_and_which_may_count_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(",price,day\n0,$1,2\n1,$2,3\n")
+    said = load(tmp_path / "a.csv", columns="mixed").summary()
+    assert "learnt as words: 'price' (2)\n" in said and "column '' is learnt as the others are" in said
+    (tmp_path / "b.csv").write_text(",day\n0,2\n1,3\n")
+    assert "column '' is learnt as the others are" in load(tmp_path / "b.csv").summary()
+
+
 def test_rows_after_a_quote_that_never_ends_are_not_a_word(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv cannot be read: unexpected end of data in what begins at line 4"):
         columns(tmp_path / "a.csv", 'a,b\n1,"x\ny"\n2,"y\n3,z\n4,x\n')

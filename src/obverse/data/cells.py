@@ -13,9 +13,11 @@ from obverse.data.damage import Ledger, decoding, printable
 from obverse.data.dataset import Dataset, encode
 from obverse.data.mixed import Schema, is_missing
 from obverse.data.scaling import Scaling
-from obverse.data.tables import is_number, label_place, lines_of
+from obverse.data.tables import counts_rows, is_number, label_place, lines_of
 from obverse.ground import extras
 from obverse.ground.errors import DataError
+
+_NAMED = 5  # columns of words that a summary names
 
 
 def read_mixed(path: Path, damaged: str, label: str | None, ordinal: bool) -> Dataset:
@@ -70,9 +72,12 @@ def from_columns(
     values = torch.from_numpy(schema.encode(columns))
     numbers, classes = (None, ()) if labels is None else encode(map(str, labels))
     holes = sum(field.missing or "" in field.levels for field in schema.fields)
-    notes = (f"{holes} columns with missing values, which are learnt too",) if holes else ()
+    notes = [f"{holes} columns with missing values, which are learnt too"] if holes else []
+    words = [f"{field.name!r} ({len(field.levels)})" for field in schema.fields if field.levels]
+    notes += [f"learnt as words: {', '.join(words[:_NAMED])}{' ...' * (len(words) > _NAMED)}"] if words else []
+    notes += counts_rows(columns)
     entries, scaling = tuple(ledger.entries), Scaling.standard(values)
-    return Dataset(name, values, numbers, classes, scaling, entries, schema.names, notes=notes, schema=schema)
+    return Dataset(name, values, numbers, classes, scaling, entries, schema.names, notes=tuple(notes), schema=schema)
 
 
 def _cells_of_csv(path: Path, ledger: Ledger) -> tuple[list[str], list[str], list[list[Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +21,7 @@ from obverse.data.scaling import Scaling
 from obverse.ground.errors import DataError, UnknownName
 
 SEPARATORS = ",;\t|"  # no space: words have them
+_OF_PANDAS = ("", "Unnamed: 0", "index", "__index_level_0__")  # its names for an index that has none
 
 
 def read_csv(path: Path, damaged: str, label: str | None) -> Dataset:
@@ -68,8 +69,14 @@ def table_of(
         raise DataError(f"{printable(path)} has no column to learn from besides the class.")
     ledger.require_samples(len(values), printable(path))
     numbers, classes = (None, ()) if at is None else encode(labels)
-    scaling, entries = Scaling.standard(values), tuple(ledger.entries)
+    scaling, entries, notes = Scaling.standard(values), tuple(ledger.entries), (*notes, *counts_rows(columns))
     return Dataset(printable(path.name), values, numbers, classes, scaling, entries, tuple(columns), notes=notes)
+
+
+def counts_rows(columns: Iterable[str]) -> tuple[str, ...]:
+    """What to say about a column that may be the numbers of rows which pandas writes."""
+    of_pandas = [name for name in columns if name in _OF_PANDAS]
+    return tuple(f"column {name!r} is learnt as the others are; if it counts the rows, drop it" for name in of_pandas)
 
 
 def lines_of(file: TextIO) -> Iterator[tuple[int, list[str]]]:

@@ -269,6 +269,16 @@ def test_parts_of_a_step_do_not_draw_each_others_steps_again(monkeypatch: pytest
     assert len(objective.draws._kept) == 2
 
 
+def test_a_step_looked_at_without_derivatives_is_trained_on_afterwards() -> None:
+    net = nn.Linear(2, 2)
+    objective, model, x = Objective(), Network(lambda x, *_: net(x), "linear"), torch.ones(4, 2)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        seen = objective(model, x, step=3).mean.item()
+    loss = objective(model, x, step=3).mean
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == seen and net.weight.grad is not None
+
+
 def test_samples_that_change_in_place_are_other_samples() -> None:
     objective, x, samples = Objective(), torch.ones(4, 3), torch.arange(4)
     objective(gaussian(Linear()), x, seed=0, samples=samples)

@@ -11,6 +11,7 @@ from pathing import INSIDE, TwoMethods, same, slope
 from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument, UnknownName
+from obverse.ground.quadrature import legendre
 from obverse.path import (
     DDPM,
     EDM,
@@ -173,3 +174,20 @@ def test_a_log_snr_beyond_the_range_of_a_python_only_schedule_is_refused_likewis
 def test_unknown_tables_of_betas_are_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="No table of betas is called 'scaled_linear'; did you mean 'scaled-linear'"):
         Schedule.of("ddpm:betas=scaled_linear")
+
+
+@pytest.mark.parametrize("schedule", [TwoMethods(), Shifted(Linear(), 2.0), Slider(VP())], ids=lambda s: s.label)
+def test_rates_do_not_depend_on_what_the_caller_does_without(schedule: Schedule) -> None:
+    with torch.inference_mode():
+        level = schedule.at(INSIDE * 1)
+    assert torch.allclose(level.alpha_dot, slope(schedule.alpha, INSIDE), rtol=1e-7, atol=1e-7)
+    assert torch.allclose(level.sigma_dot, slope(schedule.sigma, INSIDE), rtol=1e-7, atol=1e-7)
+
+
+def test_a_path_of_an_sde_has_rates_after_a_run_without_derivatives() -> None:
+    legendre.cache_clear()
+    path = FromSDE(lambda t: -t, lambda t: 2 * t)
+    with torch.inference_mode():
+        path.at(0.5)
+    scaled = Rescaled(path, lambda t: 1 + t)
+    assert torch.allclose(scaled.at(INSIDE).alpha_dot, slope(scaled.alpha, INSIDE), rtol=1e-7, atol=1e-7)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 
 @cache
+@torch.inference_mode(False)  # a later question may not be in it
 def legendre(count: int) -> tuple[Tensor, Tensor]:
     """Places in (-1, 1) and weights that sum to 2: exact for polynomials below degree 2 count; float64 (count,)."""
     places, weights = np.polynomial.legendre.leggauss(count)

@@ -79,6 +79,7 @@ class Draws:
             self._kept = [*others[1 - _PARTS :], (asked, samples.clone(), block, moments)]  # which may change
         return moments[step - block.start]
 
+    @torch.inference_mode(False)  # a later step may not be in it
     def _make(self, asked: Asked, block: range, samples: Tensor) -> list[Moment]:
         count, batch = len(block), len(samples)
         who: dict[str, Any] = {"seed": asked.seed, "samples": samples}

@@ -126,7 +126,7 @@ class Schedule(Family, family="schedule"):
 
 
 def _derivative(f: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():  # a derivative whatever the caller does without
         moving = t.detach().clone().requires_grad_()
         value = f(moving)
         if not value.requires_grad:

@@ -223,6 +223,22 @@ def test_under_autocast_the_state_decides() -> None:
 
 
 @pytest.mark.parametrize(
+    ("of_net", "of_state"), [("float32", "float64"), ("bfloat16", "float64"), ("float64", "float32")]
+)
+def test_under_autocast_the_network_decides_where_there_is_double_precision(of_net: str, of_state: str) -> None:
+    class Layer(nn.Linear):
+        def forward(self, x_t: Tensor, *_: object) -> Tensor:
+            return super().forward(x_t)
+
+    net = Layer(3, 3).to(getattr(torch, of_net))
+    states = STATES.to(getattr(torch, of_state))
+    want = Network(net, "linear", predicts="data")(states, 0.5).data
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = Network(net, "linear", predicts="data")(states, 0.5).data
+    assert got.dtype == states.dtype and torch.allclose(got, want, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(
     ("how", "error", "words"),
     [
         ({"predicts": "epsilon"}, UnknownName, "No prediction is called 'epsilon'"),

@@ -148,7 +148,8 @@ class Network(Model):
         weight = _weight(self.net)
         if weight is None:
             return like.dtype, like.device
-        return like.dtype if torch.is_autocast_enabled(like.device.type) else weight.dtype, weight.device
+        casts = torch.is_autocast_enabled(like.device.type) and torch.float64 not in (like.dtype, weight.dtype)
+        return like.dtype if casts else weight.dtype, weight.device  # autocast leaves float64 as it is
 
     def _caller(self, like: Tensor, dtype: torch.dtype, device: torch.device) -> Callable[..., Call]:
         """Makes calls out of times and scales; those that are new to the network look at its answer."""

@@ -9,6 +9,7 @@ import math
 import pickle
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -198,6 +199,17 @@ def test_what_lies_between_two_runs_does_not_show(table: Tableau) -> None:
     assert torch.equal(end(model, table), want)
     slope = torch.autograd.grad(Sampler(table).end(model, START, seed=2).sum(), model.net.weight)
     assert bool(slope[0].isfinite())
+
+
+@pytest.mark.parametrize("table", SHORT.values(), ids=SHORT)
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda table: pickle.loads(pickle.dumps(table))], ids=["copy", "pickle"]
+)
+def test_a_copy_of_a_table_that_has_run_runs(table: Tableau, copied: Callable[[Tableau], Tableau]) -> None:
+    model = Network(Layer(), "linear")
+    want = end(model, table, -START)
+    end(model, table)
+    assert torch.equal(end(model, copied(table), -START), want)
 
 
 @pytest.mark.parametrize("table", SHORT.values(), ids=SHORT)

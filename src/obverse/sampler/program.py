@@ -7,7 +7,7 @@ calls are worked out together, by one small product of a matrix of numbers with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -65,6 +65,10 @@ class Program:
     draws: tuple[int, ...]
     groups: tuple[Group, ...]
     chain: tuple[Link, ...] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The table alone: memory that is written to in one place and read in another comes apart in a pickle."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def held(self) -> int:

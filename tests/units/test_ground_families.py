@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -284,3 +286,10 @@ def test_a_missing_package_comes_with_the_line_that_adds_it() -> None:
         extras.load("nowhere_to_be_found.inside", extra="report")
     with pytest.raises(ImportError):
         extras.load("nowhere_to_be_found", extra="data")
+
+
+def test_a_refusal_comes_back_from_another_process_as_it_was() -> None:
+    with pytest.raises(UnknownName) as raised:
+        Shape.of("cirlce")
+    for error in (pickle.loads(pickle.dumps(raised.value)), copy.copy(raised.value)):
+        assert type(error) is UnknownName and str(error) == str(raised.value)

@@ -13,6 +13,7 @@ ObverseError
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -40,6 +41,9 @@ class UnknownName(InvalidArgument, KeyError):
         hint = f"did you mean {near[0]!r}? " if near else ""
         more = "" if near else otherwise
         super().__init__(f"No {what} is called {name!r}; {hint}known: {', '.join(known) or 'none'}{more}.")
+
+    def __reduce__(self) -> tuple[object, ...]:  # from its message, which is all that a process sends
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
     def __str__(self) -> str:  # KeyError would print the repr
         return str(self.args[0])

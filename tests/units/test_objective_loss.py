@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -277,6 +278,15 @@ def test_a_step_looked_at_without_derivatives_is_trained_on_afterwards() -> None
     loss = objective(model, x, step=3).mean
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == seen and net.weight.grad is not None
+
+
+def test_what_is_drawn_ahead_stays_where_it_was_drawn() -> None:
+    objective, model = Objective(), gaussian(Linear())
+    before = pickle.dumps(objective)
+    want = objective(model, torch.ones(4, 3), step=3).per_sample
+    after = pickle.dumps(objective)
+    assert len(after) < 2 * len(before)
+    assert torch.equal(pickle.loads(after)(model, torch.ones(4, 3), step=3).per_sample, want)
 
 
 def test_samples_that_change_in_place_are_other_samples() -> None:

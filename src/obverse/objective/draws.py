@@ -62,6 +62,9 @@ class Draws:
         self.times, self.weighting = times, weighting
         self._kept: list[tuple[Asked, Tensor, range, list[Moment]]] = []  # newest last; parts of a step have their own
 
+    def __getstate__(self) -> dict[str, object]:
+        return vars(self) | {"_kept": []}  # a copy makes its own
+
     def at(self, asked: Asked, step: int, samples: Tensor) -> Moment:
         """The draws of one step.
 

@@ -225,6 +225,16 @@ def test_a_run_inside_a_run_is_a_run_of_its_own(table: Tableau) -> None:
     assert torch.equal(end(Network(Nested(), "linear"), table), want)
 
 
+@pytest.mark.parametrize(
+    "start", [torch.ones(2, 2, dtype=torch.uint8), torch.ones(2, 2).bool(), np.ones((2, 2))], ids=str
+)
+def test_states_are_floating_since_all_that_is_said_of_them_is_in_their_dtype(start: Any) -> None:
+    model, sampler = Network(Layer(), "linear"), Sampler(SHORT["unipc"])
+    for asked in (sampler.end, sampler.bound, lambda *of: next(sampler.steps(*of)), lambda m, x: m(x, 0.5)):
+        with pytest.raises(InvalidArgument, match=r"A state is a floating tensor .* got .*\(x.float\(\)\)"):
+            asked(model, start)
+
+
 @pytest.mark.parametrize("table", SHORT.values(), ids=SHORT)
 def test_runs_side_by_side_do_not_meet(table: Tableau) -> None:
     model = Network(Layer(), "linear")
@@ -344,6 +354,7 @@ def test_shorthands_are_the_long_way() -> None:
         ({"cond": torch.zeros(3)}, InvalidArgument, r"cond has one row for each sample: expected 8, got \(3,\)"),
         ({"cond": {"label": torch.zeros(3)}}, InvalidArgument, r"one row for each sample: expected 8, got \(3,\)"),
         ({"dtype": "float32"}, InvalidArgument, "dtype is a floating-point type, got float32"),
+        ({"start": torch.zeros(8, 2) * 1j}, InvalidArgument, r"start is of real numbers, got torch.complex64"),
         ({"start": np.zeros((8, 2))}, InvalidArgument, r"start is a tensor, got ndarray \(torch.as_tensor"),
         ({"dtype": torch.int64}, InvalidArgument, "dtype is a floating-point type, got torch.int64"),
     ],

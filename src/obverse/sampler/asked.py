@@ -36,6 +36,8 @@ def check(
     ids_of(shape, samples)
     if start is not None and not isinstance(start, Tensor):
         raise InvalidArgument(f"start is a tensor, got {type(start).__name__} (torch.as_tensor(start)).")
+    if start is not None and start.is_complex():
+        raise InvalidArgument(f"start is of real numbers, got {start.dtype} (two for each: torch.view_as_real).")
     if start is not None and tuple(start.shape) != tuple(shape):
         raise InvalidArgument(f"start has the shape of the samples, {tuple(shape)}, got {tuple(start.shape)}.")
     check_rows(cond, shape[0])

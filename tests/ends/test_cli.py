@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -268,6 +269,12 @@ def test_a_dry_run_writes_nothing(verb: str, digits: Path, capsys: pytest.Captur
     assert "would" in capsys.readouterr().out
     assert sorted(digits.rglob("*")) == before
     assert not list(Path().iterdir())
+
+
+def test_a_terminal_that_lacks_letters_is_told_their_numbers() -> None:
+    command = [sys.executable, "-m", "obverse", "list"]
+    shown = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=120)
+    assert shown.returncode == 0 and b"\\xb2" in shown.stdout, shown.stderr.decode()
 
 
 def test_json_is_one_value_a_line(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 
 VERBS = {
     "train": "train a model on a path or a named data set",
@@ -30,6 +31,8 @@ usage: obverse VERB ...          obverse VERB --help says more
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; the exit code is 0, 1 (a check failed), 2 (asked wrongly) or 128 + signal."""
+    if argv is None and isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a terminal may not know every letter
     argv = [*(sys.argv[1:] if argv is None else argv)]  # the verb `list` is a module here
     verb = argv[0] if argv else "--help"
     if verb in ("-h", "--help", "help"):

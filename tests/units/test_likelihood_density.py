@@ -253,6 +253,13 @@ def test_inference_mode_changes_nothing() -> None:
     assert bool((inside.nats == log_density(model, x).nats).all())
 
 
+def test_a_search_for_nan_changes_nothing() -> None:
+    model, x = Network(net(2), "linear"), THREE.sample(3, seed=1)
+    want = log_density(model, x).nats
+    with pytest.warns(UserWarning, match="Anomaly"), torch.autograd.detect_anomaly():  # type: ignore[no-untyped-call]
+        assert torch.allclose(log_density(model, x).nats, want, atol=1e-9)
+
+
 def test_points_too_wide_for_an_exact_trace_are_pointed_to_probes() -> None:
     with pytest.raises(InvalidArgument, match="probes=8"):
         log_density(Gaussian(torch.zeros(1), 1.0, "linear"), torch.zeros(1, 3, 64, 64))

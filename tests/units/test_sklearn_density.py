@@ -116,6 +116,13 @@ def test_the_weights_kept_are_the_averaged_ones() -> None:
     assert len(seen) == 40 and any(not torch.equal(plain[name], newest[name]) for name in plain)
 
 
+def test_it_measures_in_inference_mode(fitted: FlowDensity) -> None:
+    rows = tilted(20, 4)
+    with torch.inference_mode():
+        inside = fitted.score_samples(rows)
+    assert np.array_equal(inside, fitted.score_samples(rows))
+
+
 def test_it_can_be_pickled(fitted: FlowDensity) -> None:
     again, rows = pickle.loads(pickle.dumps(fitted)), tilted(20, 4)
     assert np.array_equal(again.score_samples(rows), fitted.score_samples(rows))

@@ -191,6 +191,7 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def _network(self, net: nn.Module) -> Network:
         return Network(net, Schedule.of(self.schedule), predicts="flow")
 
+    @torch.inference_mode(False)  # whose densities need derivatives
     def _model(self, dtype: torch.dtype) -> Network:
         """The model, in a precision, where it is fastest."""
         return self._network(copy.deepcopy(self.net_).to(fastest(dtype), dtype))

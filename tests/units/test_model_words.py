@@ -227,6 +227,7 @@ def test_wrong_words_of_a_network_are_judged() -> None:
     found = fits(Network(foreign(oracle, "flow", "data-at-1"), "linear", predicts="flow"), oracle.sample(96))
     assert found.own is not None and not found.own.fits and found.own.words["time"] == "t"
     assert found.best.words["time"] == "data-at-1"
+    assert len(repr(found)) < 1000  # of hundreds of combinations
     assert str(found).startswith(
         "As it is wrapped (schedule='linear', predicts='flow', time='t'), the network does not"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class Fits:
 
     net: Any
     logsnr: tuple[float, ...]
-    tried: tuple[Fit, ...]
+    tried: tuple[Fit, ...] = field(repr=False)  # hundreds
     own: Fit | None = None
     cond: str = "third"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -191,3 +192,21 @@ def test_a_path_of_an_sde_has_rates_after_a_run_without_derivatives() -> None:
         path.at(0.5)
     scaled = Rescaled(path, lambda t: 1 + t)
     assert torch.allclose(scaled.at(INSIDE).alpha_dot, slope(scaled.alpha, INSIDE), rtol=1e-7, atol=1e-7)
+
+
+DERIVED = [TwoMethods(), Shifted(TwoMethods(), 2.0), Slider(TwoMethods()), Rescaled(Slider(Linear()), lambda t: 1 + t)]
+
+
+@pytest.mark.parametrize("schedule", [*DERIVED, VP(), Cosine()], ids=lambda s: s.label)
+def test_rates_have_derivatives_in_time_themselves(schedule: Schedule) -> None:
+    t = INSIDE[4:-4].clone().requires_grad_()
+    level = schedule.at(t)
+    for rate, name in ((level.alpha_dot, "alpha_dot"), (level.sigma_dot, "sigma_dot")):
+        (found,) = torch.autograd.grad(rate.sum(), t, retain_graph=True)
+        rates = partial(_rate, schedule, name)
+        assert torch.allclose(found, slope(rates, t.detach()), rtol=1e-5, atol=1e-5), name
+
+
+def _rate(schedule: Schedule, name: str, t: Tensor) -> Tensor:
+    rate: Tensor = getattr(schedule.at(t), name)
+    return rate

@@ -56,8 +56,11 @@ class Schedule(Family, family="schedule"):
             return 2 * (self.alpha(t).log() - self.sigma(t).log())
 
         t = bisect(at_log_odds, logsnr.detach(), -700.0, 37.0).sigmoid()
-        if logsnr.requires_grad:  # the inverse's own derivative
-            t = t + (logsnr - logsnr.detach()) / self.at(t).logsnr_dot
+        if logsnr.requires_grad:
+            for _ in range(2):  # steps of Newton, which move nothing, give the inverse its first and second derivative
+                level = self.at(t)
+                step = (logsnr - level.logsnr) / level.logsnr_dot
+                t = t + (step - step.detach())
         return t
 
     def radius(self, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -126,10 +129,11 @@ class Schedule(Family, family="schedule"):
 
 
 def _derivative(f: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
+    again = t.requires_grad and torch.is_grad_enabled()  # the derivative is to be differentiated too
     with torch.inference_mode(False), torch.enable_grad():  # a derivative whatever the caller does without
-        moving = t.detach().clone().requires_grad_()
+        moving = t if again else t.detach().clone().requires_grad_()
         value = f(moving)
         if not value.requires_grad:
             return torch.zeros_like(t)
-        (slope,) = torch.autograd.grad(value.sum(), moving, allow_unused=True)
+        (slope,) = torch.autograd.grad(value.sum(), moving, create_graph=again, allow_unused=True)
     return torch.zeros_like(t) if slope is None else slope

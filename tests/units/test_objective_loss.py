@@ -314,3 +314,9 @@ def test_data_that_cannot_hold_noise_is_refused(x: Tensor, eps: Tensor | None) -
 def test_an_objective_is_asked_of_a_model_not_of_a_network() -> None:
     with pytest.raises(InvalidArgument, match="A model is expected, got Linear: wrap a network once"):
         Objective()(nn.Linear(2, 2), torch.zeros(2, 2))  # type: ignore[arg-type]
+
+
+def test_objectives_and_oracles_say_what_they_are() -> None:
+    said = repr(Objective("logit-normal", "min-snr", "exact-ot", drop=0.1, error="huber"))
+    assert said == "Objective(logit-normal, min-snr, exact-ot, huber; drop 0.1, recall 0.0)"
+    assert repr(gaussian(VP())) == "Gaussian(data of shape (3,) on vp)"

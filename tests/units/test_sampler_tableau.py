@@ -292,3 +292,9 @@ def test_a_damaged_file_is_refused(part: str, wrong: Any, words: str, tmp_path: 
     path.write_text(json.dumps(file))
     with pytest.raises(InvalidArgument, match=f"table.json is a damaged tableau: .*{words}"):
         Tableau.load(path)
+
+
+def test_a_table_says_in_a_line_what_it_is_however_long() -> None:
+    said = {steps: repr(Solver.of("sde").tableau("vp", Uniform(steps=steps))) for steps in (4, 400)}
+    assert said[4] == "Tableau(4 calls of v, 3 draws, t from 1 to 0)"
+    assert len(said[400]) <= len(said[4]) + 4

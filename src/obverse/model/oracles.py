@@ -62,6 +62,9 @@ class Oracle(Model):
 
         return call
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(data of shape {self.shape} on {self.schedule.label})"
+
     def _vectors(self, x_t: Tensor) -> Tensor:
         """States as rows of float64 on the CPU, where oracles live."""
         if x_t.shape[1:].numel() != math.prod(self.shape):

@@ -77,6 +77,10 @@ class Objective:
         self.source = source
         self._known: list[tuple[Schedule, Prediction]] = []  # where its loss was looked into
 
+    def __repr__(self) -> str:
+        parts = (self.times, self.weighting, self.coupling, self.error)
+        return f"Objective({', '.join(part.label for part in parts)}; drop {self.drop}, recall {self.recall})"
+
     @property
     def times(self) -> TimeLaw:
         """The time law; another one is another objective's, since some of its times are drawn ahead."""

@@ -57,6 +57,10 @@ class Tableau:
     face: Prediction
     spans: tuple[Span, ...] = ()
 
+    def __repr__(self) -> str:
+        first, *_, last = self.levels.t.tolist()
+        return f"Tableau({self.calls} calls of {self.face.label}, {self.draws} draws, t from {first:g} to {last:g})"
+
     @property
     def calls(self) -> int:
         """Network calls a run makes."""

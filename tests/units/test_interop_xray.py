@@ -319,6 +319,17 @@ def test_an_export_begins_only_where_it_can() -> None:
         ours.add_noise(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([7]))
 
 
+@pytest.mark.parametrize(("solver", "calls"), [("ddim", 1), ("heun", 2), ("dpm-solver:stages=3", 3)])
+def test_a_later_step_of_an_export_begins_at_its_own_level(solver: str, calls: int) -> None:
+    ours = export(lambda n: Solver.of(solver).tableau("ddpm", f"uniform:steps={n}"), "ddpm", predicts="noise")
+    ours.set_timesteps(10)
+    assert ours.order == calls
+    for step in range(10):  # as image-to-image finds its start
+        ours.set_begin_index(step * ours.order)
+        assert float(ours.timesteps[step * ours.order]) == 999 - 100 * step
+    assert export(Heun().tableau("ddpm", "uniform:steps=10"), "ddpm", predicts="noise").order == 1  # steps are calls
+
+
 def test_an_export_has_what_pipelines_of_flow_ask_for() -> None:
     ours = export(
         lambda n: DDIM().tableau("linear", f"uniform:steps={n}"), "linear", time="t:scale=1000", predicts="flow"
@@ -326,6 +337,9 @@ def test_an_export_has_what_pipelines_of_flow_ask_for() -> None:
     assert ours.config.get("use_dynamic_shifting") is None and ours.config.get("base_shift", 0.5) == 0.5
     assert ours.config.use_flow_sigmas  # Flux then hands on no levels of its own
     ours.set_timesteps(4, device="cpu", mu=0.8)
+    times = ours.timesteps
+    ours.set_timesteps(sigmas=[1.0, 0.9, 0.8, 0.7], device="cpu")  # LTX, Lumina, Qwen, HunyuanVideo: levels, no number
+    assert bool((ours.timesteps == times).all())
     ours.set_begin_index(0)
     data, eps = torch.full((1, 2), 2.0), torch.full((1, 2), -1.0)
     assert bool((ours.scale_noise(data, ours.timesteps[3:], eps) == 0.75 * 2 - 0.25).all())

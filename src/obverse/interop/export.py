@@ -57,14 +57,20 @@ class Exported:
             self.set_timesteps(make.calls)
 
     def set_timesteps(
-        self, num_inference_steps: int | None = None, device: Any = None, mu: float | None = None
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        mu: float | None = None,
+        sigmas: Sequence[float] | None = None,
     ) -> None:
         """Make the table for so many steps, and start at its beginning.
 
         Args:     num_inference_steps: what the table is made for.
                   device: of `timesteps`.
                   mu: a shift that some pipelines work out from the resolution; the table's levels are its own.
+                  sigmas: levels that some pipelines bring in place of a number; as many steps, at the table's levels.
         """
+        num_inference_steps = num_inference_steps if sigmas is None else len(sigmas)
         if isinstance(self._make, Tableau):
             if num_inference_steps not in (None, self._make.calls):
                 raise InvalidArgument(f"This table makes {self._make.calls} calls, got steps={num_inference_steps}.")
@@ -79,6 +85,7 @@ class Exported:
         times = torch.tensor([float(self._time(self.tableau.moments[state])) for state in table.reads])
         times = times.round().long() if bool(((times - times.round()).abs() < 1e-4).all()) else times
         self.timesteps, self.num_inference_steps = times.to(device), table.calls
+        self.order = round(table.calls / (num_inference_steps or table.calls))  # calls a step: where a later one begins
         self._held: dict[Register, Tensor] = {}
         self._done = 0
 

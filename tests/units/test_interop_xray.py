@@ -340,6 +340,7 @@ def test_an_export_has_what_pipelines_of_flow_ask_for() -> None:
     times = ours.timesteps
     ours.set_timesteps(sigmas=[1.0, 0.9, 0.8, 0.7], device="cpu")  # LTX, Lumina, Qwen, HunyuanVideo: levels, no number
     assert bool((ours.timesteps == times).all())
+    assert ours.sigmas.tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]  # Wan and LTX-2 look them up
     ours.set_begin_index(0)
     data, eps = torch.full((1, 2), 2.0), torch.full((1, 2), -1.0)
     assert bool((ours.scale_noise(data, ours.timesteps[3:], eps) == 0.75 * 2 - 0.25).all())

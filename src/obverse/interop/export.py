@@ -82,7 +82,10 @@ class Exported:
         agree(table, self._schedule)
         self.tableau = table.on_face(self._face)
         self.init_noise_sigma = float(exact(table.levels.sigma)[0])
-        times = torch.tensor([float(self._time(self.tableau.moments[state])) for state in table.reads])
+        visited = [self.tableau.moments[state] for state in (*table.reads, -1)]
+        if self.config.use_flow_sigmas:  # elsewhere the word means nsr, or worse
+            self.sigmas = torch.tensor([float(level.sigma) for level in visited])
+        times = torch.tensor([float(self._time(level)) for level in visited[:-1]])
         times = times.round().long() if bool(((times - times.round()).abs() < 1e-4).all()) else times
         self.timesteps, self.num_inference_steps = times.to(device), table.calls
         self.order = round(table.calls / (num_inference_steps or table.calls))  # calls a step: where a later one begins

@@ -158,6 +158,18 @@ def test_states_kept_by_a_caller_are_not_written_over() -> None:
     assert all(torch.equal(kept, copy) for kept, copy in seen)
 
 
+@pytest.mark.parametrize("solver", ["ddim", "sde", "heun", "dpmpp-2m"])
+@pytest.mark.parametrize("microbatch", [None, 2])
+def test_what_a_caller_writes_on_a_state_does_not_change_the_run(solver: str, microbatch: int | None) -> None:
+    def scribble(step: Step) -> None:
+        if step.number < step.total:  # the last one is the caller's
+            step.x_t.zero_()
+
+    model = Gaussian(torch.zeros(3), 0.25, "linear")
+    ends = [sample(model, (2, 3), solver=solver, steps=5, microbatch=microbatch, watch=see) for see in (id, scribble)]
+    assert bool((ends[0] == ends[1]).all())
+
+
 def test_a_sampler_used_twice_gives_the_same_answer_twice() -> None:
     sampler, start = Sampler(SDE().tableau("linear", Uniform(5))), torch.ones(4, 2)
     one, two = (list(sampler.steps(TWO, start, seed=2)) for _ in range(2))

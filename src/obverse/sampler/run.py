@@ -21,7 +21,10 @@ from obverse.sampler.tableau import Tableau
 
 
 class Step(NamedTuple):
-    """One state of a run: where it is (levels are plain floats here), and the latest estimate (None before any)."""
+    """One state of a run: where it is (levels are plain floats here), and the latest estimate (None before any).
+
+    States are copies: to steer a run, wrap its model.
+    """
 
     number: int
     total: int
@@ -60,14 +63,14 @@ class Sampler:
                   cond: handed to the model at every call.
                   seed, samples: whose draws stochastic methods make; samples names the rows, default 0, 1, 2 ...
         """
-        table, memory, loop = self._ready(model, start, cond, seed, samples)
+        table, _, loop = self._ready(model, start, cond, seed, samples)
         estimate, read, last = None, start, len(table.rows) - 1
         for number, states, output in loop:
             group = table.program.groups[number]
             if output is not None:
                 before = table.program.groups[number - 1].states[-1]
                 estimate = Estimate(read, table.moments[before], output.clone(), table.face)
-            copies = [memory.own(x_t) for x_t in states]
+            copies = [x_t.clone() for x_t in states]  # or a caller's edits would count here and not there
             for n, x_t in zip(group.states, copies, strict=True):
                 if n:
                     yield Step(n, last, table.moments[n], x_t, estimate)

@@ -170,6 +170,13 @@ def test_what_means_no_condition_is_one_row(null: Any) -> None:
         Guided(Classes(Linear()), 2.0, null)
 
 
+def test_what_means_no_condition_is_as_long_as_a_condition() -> None:
+    texts, none = torch.zeros(6, 5, 2), {"text": torch.zeros(1, 7, 2)}
+    guided = Guided(Network(lambda x, *_: x, "linear"), 2.0, null=none)
+    with pytest.raises(InvalidArgument, match=r"rows of one shape: \(5, 2\) and \(7, 2\).*pad both"):
+        guided(STATES, 0.5, {"text": texts})
+
+
 def test_what_means_no_condition_has_the_parts_of_a_condition() -> None:
     guided = Guided(Classes(Linear()), 2.0, {"label": torch.tensor([3])})
     with pytest.raises(InvalidArgument, match=r"\['label', 'text'\] and \['label'\] are not the same"):

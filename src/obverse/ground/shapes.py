@@ -109,4 +109,13 @@ def check_rows(cond: Any, count: int, what: str = "cond has one row for each sam
 
 def stack(first: Any, second: Any) -> Any:
     """Two conditions of one structure, one below the other."""
-    return mapped(lambda a, b: torch.cat([a, b]), first, second)
+
+    def below(a: Tensor, b: Tensor) -> Tensor:
+        if a.shape[1:] != b.shape[1:]:
+            raise InvalidArgument(
+                f"Two conditions, one below the other, have rows of one shape: {tuple(a.shape[1:])} and "
+                f"{tuple(b.shape[1:])} are not the same (texts: pad both to one length)."
+            )
+        return torch.cat([a, b])
+
+    return mapped(below, first, second)

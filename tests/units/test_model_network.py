@@ -271,6 +271,8 @@ def test_what_a_net_answers_besides_its_prediction_is_named() -> None:
         Network(lambda x, *_: torch.cat([x, x], 1), "linear")(STATES, 0.5)
     with pytest.raises(InvalidArgument, match=r"diffusers.*returns its \.sample"):
         Network(lambda x, *_: SimpleNamespace(sample=x), "linear")(STATES, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match=r"got tuple \(wrap it in a module that returns its \[0\]\)"):
+        Network(lambda x, *_: (x, x), "linear")(STATES, 0.5)  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -296,6 +298,15 @@ def test_a_network_tells_what_it_is() -> None:
 def test_a_net_that_takes_other_arguments_is_refused_at_the_door(net: Any, cond: str, called: str) -> None:
     with pytest.raises(InvalidArgument, match=rf"cannot be called as {called}.*cond='none' for one without"):
         Network(net, "linear", cond=cond)
+
+
+@pytest.mark.parametrize("cond", ["third", "none", "text"])
+def test_a_net_whose_time_is_not_second_is_refused_at_the_door(cond: str) -> None:
+    def theirs(hidden_states: Tensor, text: Tensor | None = None, timestep: float = 0.0) -> Tensor:
+        return hidden_states * timestep if text is None else text
+
+    with pytest.raises(InvalidArgument, match=r"takes its time by the name timestep.*net\(x_t, timestep=t, \*\*cond\)"):
+        Network(theirs, "linear", cond=cond)
 
 
 def test_a_net_that_writes_on_its_state_is_refused() -> None:

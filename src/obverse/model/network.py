@@ -84,6 +84,9 @@ class Network(Model):
             known = signature(self.net.forward if isinstance(self.net, nn.Module) else self.net)
         except (TypeError, ValueError):
             return
+        if "timestep" in list(known.parameters)[2:]:
+            said = "This network takes its time by the name timestep, not second: let a module's forward(x_t, t, cond)"
+            raise InvalidArgument(f"{said} call it by names, net(x_t, timestep=t, **cond) (docs/notation.md).")
         words = {"third": "net(x_t, t, cond)", "none": "net(x_t, t)"}.get(self.cond, f"net(x_t, t, {self.cond}=cond)")
         try:
             named = {} if self.cond in ("third", "none") else {self.cond: None}
@@ -242,6 +245,8 @@ def _look(out: object, x_t: Tensor) -> None:
     got, hint = type(out).__name__, ""
     if hasattr(out, "sample"):
         hint = " (a model of diffusers: wrap it in a module that returns its .sample)"
+    elif isinstance(out, tuple):
+        hint = " (wrap it in a module that returns its [0])"
     elif isinstance(out, Tensor):
         got = str(tuple(out.shape))
         if out.shape[1:2] == (2 * x_t.shape[1],):

@@ -414,3 +414,35 @@ def test_a_function_that_makes_tables_is_told_what_the_network_predicts() -> Non
         export(lambda n: DDIM().tableau("ddpm", f"uniform:steps={n}"), "ddpm")
     table = DDIM().tableau("ddpm", "uniform:steps=4").on_face(Prediction.of("noise"))
     assert export(table, "ddpm").config.prediction_type == "epsilon"
+
+
+FLUX = {"in_channels": 4, "num_layers": 1, "num_single_layers": 0, "axes_dims_rope": (2, 2, 4)}
+SD3 = {"sample_size": 2, "in_channels": 4, "num_layers": 1, "caption_projection_dim": 8, "pos_embed_max_size": 2}
+SMALL = {"attention_head_dim": 8, "num_attention_heads": 1, "joint_attention_dim": 4, "pooled_projection_dim": 4}
+
+
+@pytest.mark.parametrize(
+    ("net", "time", "fixed", "shape"),
+    [
+        (
+            lambda: diffusers.FluxTransformer2DModel(**SMALL, **FLUX),
+            "t",
+            {"img_ids": torch.zeros(4, 3), "txt_ids": torch.zeros(3, 3)},
+            (2, 4, 4),
+        ),
+        (lambda: diffusers.SD3Transformer2DModel(**SMALL, **SD3, out_channels=4), "t:scale=1000", {}, (2, 4, 2, 2)),
+    ],
+)
+def test_networks_of_diffusers_embed_a_thousand_times_t(
+    net: Any, time: str, fixed: Any, shape: tuple[int, ...]
+) -> None:
+    theirs = net().eval()
+    told: list[Tensor] = []
+    theirs.time_text_embed.register_forward_pre_hook(lambda _, given: told.append(given[0]))
+
+    def called(x_t: Tensor, t: Tensor, cond: Any) -> Any:
+        return theirs(x_t, timestep=t, **cond, **fixed, return_dict=False)[0]
+
+    cond = {"encoder_hidden_states": torch.zeros(2, 3, 4), "pooled_projections": torch.zeros(2, 4)}
+    Network(called, "linear", predicts="flow", time=time)(torch.zeros(shape), 0.25, cond)
+    assert told[0].tolist() == [250.0, 250.0]

@@ -32,12 +32,12 @@ class TimeInput(Family, family="time"):
 
 @dataclass(frozen=True)
 class Time(TimeInput, name="t"):
-    """t in [0, 1], data at 0 (times `scale`: 1000 for SD3, FLUX)."""
+    """t in [0, 1], data at 0 (times `scale`: 1000 for SD3, Wan)."""
 
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self.scale > 0, f"t: scale > 0, got {self.scale} (SD3, FLUX: 1000).")
+        require(self.scale > 0, f"t: scale > 0, got {self.scale} (SD3, Wan: 1000).")
 
     def __call__(self, level: Level) -> Number:
         return level.t if self.scale == 1 else self.scale * level.t

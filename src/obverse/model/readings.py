@@ -26,7 +26,7 @@ KEPT = 7  # of the levels, the best: where data or noise are all but known alrea
 LEARNT = 0.95  # of a linear denoiser's error: a network that says 0, or repeats its input, can reach 1
 SLACK = 1.1  # right words leave 1.05 even to a network that is wrong by a fifth, wrong ones 1.2 and more
 ROUNDING = 1e-12  # what is left of an error that is none
-SCALES = (1000,)  # of time, besides 1: SD3, FLUX
+SCALES = (1000,)  # of time, besides 1: SD3, Wan
 
 Words = dict[str, Any]
 FAMILIES: dict[str, Any] = {

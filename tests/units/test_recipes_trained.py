@@ -12,6 +12,7 @@ import torch
 
 from obverse.ground.errors import CheckpointError, DataError, InvalidArgument
 from obverse.recipes import Recipe, Trained, fit
+from obverse.recipes.sampling import Sampling
 from obverse.train import Training, checkpoint
 
 TRAINING = Training(steps=4, batch=8, save_every=1, keep=9, sample_every=0, lr=0.05, ema=1.0)
@@ -94,3 +95,22 @@ def test_a_configuration_nested_without_end_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(DataError, match=r"config\.json is damaged"):
         Trained.open(tmp_path)
+
+
+def test_a_model_whose_classes_were_never_hidden_is_not_guided(tmp_path: Path) -> None:
+    recipe = Recipe(data="wine", drop=0.0, training=Training(steps=1, batch=4, sample_every=0))
+    for _ in fit(recipe, tmp_path / "run").steps:
+        pass
+    trained = Trained.open(tmp_path / "run")
+    assert trained.on(Sampling(guidance=1.0)) is trained.model
+    for scale in (0.0, 2.0):
+        with pytest.raises(InvalidArgument, match=f"guidance {scale:g} .*trained with drop=0.*drop=0.1"):
+            trained.on(Sampling(guidance=scale))
+
+
+def test_steps_of_a_grid_are_not_passed_over(run: Path) -> None:
+    trained = Trained.open(run)
+    with pytest.raises(InvalidArgument, match=r"uniform:steps=3 asks for 3 steps, steps for 20.*\(steps=3\)"):
+        trained.grid(Sampling(grid="uniform:steps=3"))
+    for grid in ("uniform:steps=3", "uniform", "align-your-steps", "scales:size=54"):
+        assert len(trained.grid(Sampling(grid=grid, steps=3)).levels(trained.model.schedule)) == 4

@@ -74,7 +74,8 @@ class Trained(NamedTuple):
     def on(self, sampling: Sampling) -> Model:
         """The model as it will be sampled: guided, on the schedule asked for, its data estimate kept in bounds.
 
-        Raises:   InvalidArgument for guidance without classes, and for a threshold on data of no known range.
+        Raises:   InvalidArgument for guidance without classes, or where none was ever hidden in training, and for a
+                  threshold on data of no known range.
         """
         model = self._unbounded(sampling)
         if sampling.threshold == "none":
@@ -126,9 +127,19 @@ class Trained(NamedTuple):
         return calls * self.on(sampling).passes
 
     def grid(self, sampling: Sampling) -> Grid:
-        """The grid that would be visited."""
+        """The grid that would be visited.
+
+        Raises:   InvalidArgument for a grid that brings another number of steps than is asked for.
+        """
         if sampling.grid != "auto":
-            return told(Grid.of(sampling.grid).resized(sampling.steps), self.facts.size)
+            asked = Grid.of(sampling.grid)
+            resized = asked.resized(sampling.steps)
+            if asked.steps not in (type(asked).steps, sampling.steps):
+                raise InvalidArgument(
+                    f"grid {sampling.grid} asks for {asked.steps} steps, steps for {sampling.steps}: say it there "
+                    f"alone (steps={asked.steps})."
+                )
+            return told(resized, self.facts.size)
         return Scales(steps=sampling.steps, start=self.begin(sampling), size=self.facts.size)
 
     def begin(self, sampling: Sampling) -> float:
@@ -175,6 +186,11 @@ class Trained(NamedTuple):
         if sampling.guidance != 1:
             if not self.recipe.told(self.facts.classes):
                 raise InvalidArgument("guidance needs a class-conditional model; this one knows no classes.")
+            if not self.recipe.drop:
+                raise InvalidArgument(
+                    f"guidance {sampling.guidance:g} steers away from the model without classes, which this one, "
+                    "trained with drop=0, has never been (train with drop=0.1, or guidance=1)."
+                )
             model = Guided(model, sampling.guidance)
         return model if sampling.schedule is None else model.on(sampling.schedule)
 

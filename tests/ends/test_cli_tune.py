@@ -78,6 +78,15 @@ def test_the_advice_can_be_followed_word_by_word(run: Path, capsys: pytest.Captu
     assert main(["sample", str(run), "-n", "2", *how, "--quiet"]) == 0
 
 
+def test_the_advice_for_a_guided_model_on_another_schedule_asks_for_both(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = ["--guidance", "2", "--schedule", "cosine"]
+    assert main(["advise", str(run), "--calls", "4", "--noises", "8", *how, "--quiet"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "--solver" in line or "--tableau" in line]
+    assert lines and all(line.endswith("--guidance 2 --schedule cosine") for line in lines)
+
+
 def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(run.rglob("*"))
     assert main(["tune", str(run), "--steps", "7", "--dry-run"]) == 0

@@ -12,6 +12,7 @@ from obverse.cli.study import Study, drawn, measured_from, watching
 from obverse.ground.errors import require
 
 if TYPE_CHECKING:
+    from obverse.recipes.sampling import Sampling
     from obverse.report.figures import Line
     from obverse.sampler.advice import Advice, Contender
 
@@ -63,19 +64,21 @@ def main(argv: list[str]) -> int:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(values, indent=1))
     files = [file, *drawn(out.with_name(out.name + ".svg"), _lines(advice, tuned), "network calls for a sample")]
-    text = "\n".join([words(advice, tuned), *map(str, files)])
+    text = "\n".join([words(advice, tuned, sampling), *map(str, files)])
     options.result(text, {"run": str(options.run), "files": list(map(str, files)), **values})
     return 0
 
 
-def words(advice: Advice, tuned: dict[str, Contender]) -> str:
+def words(advice: Advice, tuned: dict[str, Contender], sampling: Sampling) -> str:
     """The front, a line each, with the options that ask for it."""
+    also = "" if sampling.guidance == 1 else f" --guidance {sampling.guidance:g}"
+    also += "" if sampling.schedule is None else f" --schedule {sampling.schedule}"
     lines = [f"{'calls':>5}  {'median':>8}  {'rms':>8}  {'flipped':>7}  options of `obverse sample`"]
     rows = [(one, f"--solver {one.solver} --grid {one.grid} --steps {one.steps}") for one in advice.front]
     rows += [(one, f"--tableau {file}") for file, one in tuned.items()]
     for one, how in sorted(rows, key=lambda row: (row[0].calls, row[0].errors.score)):
         e = one.errors
-        lines.append(f"{one.calls:5}  {e.median:8.2g}  {e.rms:8.2g}  {e.flipped:7.1%}  {how}")
+        lines.append(f"{one.calls:5}  {e.median:8.2g}  {e.rms:8.2g}  {e.flipped:7.1%}  {how}{also}")
     lines.append(
         f"{advice.tried} tables tried; errors relative to the data, on {len(advice.truth.noise)} noises, "
         f"{measured_from(advice.truth)}"

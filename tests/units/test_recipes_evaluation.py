@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from obverse.cli.evaluate import words
 from obverse.ground.errors import InvalidArgument
 from obverse.metrics import Measured, against
 from obverse.recipes import Evaluation, Recipe, Sampling, Trained, build, evaluate, fit
+from obverse.recipes.evaluation import _judged_by
 from obverse.report import write
 from obverse.sampler import Adaptive, Ledger, Sampled
 from obverse.train import Training
@@ -161,3 +163,16 @@ def test_a_table_whose_rows_recur_is_measured_all_the_same(tmp_path: Path) -> No
     report = write(trained, tmp_path / "a.html", sampling=Sampling(steps=2))
     assert report.numbers["distances"] is not None and "Novelty" not in [mark.name for mark in report.marks]
     assert "half of the held-out data or more are copies of training data" in report.path.read_text()
+
+
+@pytest.mark.parametrize(("rows", "holdout"), [(9, 0.1), (12, 0.5), (16, 0.1), (23, 0.1), (40, 0.0)])
+def test_whoever_holds_out_as_much_as_the_refusal_says_is_judged(tmp_path: Path, rows: int, holdout: float) -> None:
+    def held_out(count: int, share: float) -> int:
+        np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(count, 2)))
+        return len(_judged_by(Recipe(data=str(tmp_path / "few.npy"), holdout=share))[1])
+
+    with pytest.raises(InvalidArgument, match="were held out, and judging takes 8") as refused:
+        held_out(rows, holdout)
+    found = re.search(r"holdout=([0-9.]+)(?: and (\d+) samples)?", str(refused.value))
+    assert found is not None
+    assert held_out(int(found[2] or rows), float(found[1])) >= 8

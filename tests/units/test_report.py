@@ -26,6 +26,7 @@ from obverse.recipes.build import Facts
 from obverse.report import Report, write
 from obverse.report.figures import Line, chart
 from obverse.report.page import Mark, Section, marks, page, picture, table
+from obverse.report.samples import trajectory
 from obverse.report.sounds import audible, players, told
 from obverse.report.subject import Subject
 from obverse.report.summary import verdict
@@ -480,3 +481,8 @@ def test_samples_are_as_new_as_held_out_data_neither_copies_nor_off_the_data(
     scores = {"features": "raw", "measured": measured, "samples": 9, "accuracy": None, "novelty": novelty}
     mark = next(mark for mark in verdict({"distances": scores}) if mark.name == "Novelty")
     assert mark.passed is passed and [w for w in ("copies", "off the data") if w in mark.words] == [word] * bool(word)
+
+
+def test_a_state_that_was_corrected_is_no_moment_of_its_own(digits: Looked) -> None:
+    _, numbers = trajectory(Subject(digits[0], replace(FEW, solver="unipc"), 8))
+    assert len(set(numbers["logsnr"])) == len(numbers["logsnr"]) == 4

@@ -159,13 +159,12 @@ def neighbours_by(recipe: Recipe, facts: build.Facts) -> Features:
 def _judged_by(recipe: Recipe) -> tuple[Dataset, Dataset]:
     """The data learnt from and the data held out, if these are enough."""
     train, held = build.datasets(recipe)
-    if held is None:
-        raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
-    if len(held) < LEAST:
-        share = min(0.5, math.ceil(100 * LEAST / (len(train) + len(held))) / 100)
-        raise InvalidArgument(
-            f"{len(held)} samples were held out, and judging takes {LEAST}: train with holdout={share:g}, or more data."
-        )
+    many = 0 if held is None else len(held)
+    if held is None or many < LEAST:
+        whole = len(train) + many
+        share = f"holdout={math.ceil(100 * LEAST / whole) / 100:g}, or more data"
+        how = share if whole >= 2 * LEAST else f"holdout=0.5 and {2 * LEAST} samples or more (now {whole})"
+        raise InvalidArgument(f"{many or 'No'} samples were held out, and judging takes {LEAST}: train with {how}.")
     return train, held
 
 

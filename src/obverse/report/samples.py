@@ -95,7 +95,9 @@ def trajectory(subject: Subject) -> Found:
         count, labels = _POINTS, subject.labels(_POINTS)
     steps, tableau = list[Step](), subject.trained.tableau(subject.sampling)
     x = subject.trained.drawing(count, subject.sampling, labels=labels).by_table(tableau, steps.append).x
-    every = [step.estimate for step in steps if step.estimate is not None]
+    every = [
+        *{id(step.estimate): step.estimate for step in steps if step.estimate is not None}.values()
+    ]  # a call's once
     moments = torch.linspace(0, len(every) - 1, _SCATTERS if plot else _MOMENTS).round().long()
     made = [every[i] for i in sorted({*moments.tolist()})]
     states = [*((e.x_t / against(e.level.r, e.x_t)).cpu() for e in made), x]

@@ -66,7 +66,7 @@ class Subject:
     def held(self) -> Batch:
         """The data held out; InvalidArgument where there is none."""
         if self._parts[1] is None:
-            raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1.")
+            raise InvalidArgument("Nothing was held out to judge by; train with holdout=0.1, on 10 samples or more.")
         return look(self._parts[1], self.count or COUNT)
 
     @property

@@ -90,6 +90,17 @@ def test_a_network_that_sees_its_own_estimate_is_trained_and_sampled() -> None:
     assert main(["train", "digits", "--recall", "1.5", "--out", "other", *SMALL]) == 2
 
 
+def test_inspecting_a_run_says_all_that_wrapping_its_network_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--precondition", "circle", "--recall", "0.5", "--error", "huber", "--no-conditional", "--steps", "1"]
+    assert main(["train", "digits", *argv, "--out", "run", *SMALL]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "run"]) == 0
+    text = capsys.readouterr().out
+    assert all(
+        word in text for word in ("precondition circle", "recall 0.5", "error huber", "none of which it is told")
+    )
+
+
 def test_a_loss_that_is_infinite_is_refused_before_anything_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--weighting", "elbo", "--out", "run", *SMALL]) == 2
     assert "times=cut:base=stratified,low=0.001" in capsys.readouterr().err and not Path("run").exists()

@@ -127,13 +127,16 @@ def _run(options: Inspect) -> int:
     price = cost(trained.model.net, facts.shape)
     size = " x ".join(map(str, facts.shape))
     classes = f", {len(facts.classes)} classes: {', '.join(facts.classes[:12])}" if facts.classes else ""
+    classes += "" if recipe.conditional or not facts.classes else ", none of which it is told"
     checkpoints = sorted(path.name for path in trained.run.checkpoints.iterdir() if path.is_dir())
     lines = [
         f"{options.target}: {facts.kind} of {size} from {facts.name}{classes}",
         f"network    {recipe.net} ({type(trained.model.net).__name__}), {price}",
         f"convention {_convention()}",
-        f"           schedule {recipe.schedule}, predicts {recipe.predicts}, told time as {recipe.time}",
-        f"objective  times {recipe.times}, weighting {recipe.weighting}, coupling {recipe.coupling}",
+        f"           schedule {recipe.schedule}, predicts {recipe.predicts}, told time as {recipe.time}, precondition "
+        f"{recipe.precondition}",
+        f"objective  times {recipe.times}, weighting {recipe.weighting}, error {recipe.error}, coupling "
+        f"{recipe.coupling}, recall {recipe.recall:g}",
         f"trained    {trained.step} of {recipe.training.steps} steps; {', '.join(checkpoints)}",
         f"data units x = (raw - {_some(facts.scaling.shift)}) / {_some(facts.scaling.scale)}",
     ]

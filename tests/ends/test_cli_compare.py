@@ -94,3 +94,9 @@ def test_the_report_says_which_are_identical_and_which_are_not(
     assert "## Identical to a member (3)" in page and "| `DDIM` | ddim | 4 |" in page
     assert "| `Amused` | its states are tokens, not numbers |" in page
     assert "3 of 4 are members of ours" in said(capsys)
+
+
+def test_steps_of_a_grid_beside_other_steps_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "ddim", "heun", "--grid", "uniform:steps=3"]) == 2
+    assert "uniform:steps=3 asks for 3 steps, steps for 10" in capsys.readouterr().err
+    assert main(["compare", "ddim", "ddim", "--grid", "uniform:steps=3", "--steps", "3"]) == 0

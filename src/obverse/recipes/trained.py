@@ -132,14 +132,7 @@ class Trained(NamedTuple):
         Raises:   InvalidArgument for a grid that brings another number of steps than is asked for.
         """
         if sampling.grid != "auto":
-            asked = Grid.of(sampling.grid)
-            resized = asked.resized(sampling.steps)
-            if asked.steps not in (type(asked).steps, sampling.steps):
-                raise InvalidArgument(
-                    f"grid {sampling.grid} asks for {asked.steps} steps, steps for {sampling.steps}: say it there "
-                    f"alone (steps={asked.steps})."
-                )
-            return told(resized, self.facts.size)
+            return told(Grid.sized(sampling.grid, sampling.steps), self.facts.size)
         return Scales(steps=sampling.steps, start=self.begin(sampling), size=self.facts.size)
 
     def begin(self, sampling: Sampling) -> float:

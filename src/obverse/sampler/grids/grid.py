@@ -56,6 +56,18 @@ class Grid(Family, family="grid"):
         """Where the last step arrives: the clean end unless the grid says otherwise."""
         return schedule.end
 
+    @classmethod
+    def sized(cls, spec: str, steps: int) -> Grid:
+        """The grid of a spec with so many steps; InvalidArgument where the spec itself says another number."""
+        asked = cls.of(spec)
+        resized = asked.resized(steps)
+        if asked.steps not in (type(asked).steps, steps):
+            raise InvalidArgument(
+                f"grid {spec} asks for {asked.steps} steps, steps for {steps}: say it there alone "
+                f"(steps={asked.steps})."
+            )
+        return resized
+
     def resized(self, steps: int) -> Grid:
         """The same grid with another number of steps."""
         if not isinstance(steps, Integral):

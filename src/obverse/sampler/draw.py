@@ -86,7 +86,7 @@ def sample(
               solver: a name, a spec or a Solver; `obverse list` shows them. thrifty: most exact for its calls. Or a
                   Tableau that is already made, or an adaptive one (adaptive:rtol=1e-3), which choose no grid.
               steps: how many the grid has; default the grid's own.
-              grid: a name, a spec or a Grid; scales: what thrifty was made for, the same on every schedule.
+              grid: a name, a spec or a Grid; scales: what thrifty was made for, the same between the same ends.
               eta: shorthand for the eta of a solver that has one: 0 an ODE, 1 DDPM.
               cond: handed to the model; one row for each sample.
               seed: one noise path for each (seed, sample), whatever the batch.

@@ -77,7 +77,7 @@ class Quadratic(Grid, name="quadratic"):
 
 @dataclass(frozen=True)
 class Angle(Grid, name="angle"):
-    """Evenly spaced on the circle, to a power: the same noise levels whatever the schedule.
+    """Evenly spaced on the circle, to a power: the same noise levels on all schedules with the same ends.
 
     angle_i = angle_start (1 - i/steps)^power, begun at t = `start`; power > 1 spends more steps near the data, where
     estimates still move. Over solvers and schedules 2 is the safest (benchmarks/error_against_calls.py).

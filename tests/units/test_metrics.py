@@ -272,8 +272,9 @@ def test_arguments_out_of_range_are_refused() -> None:
         nearest(x[:5], x, exclude_self=True)
     with pytest.raises(InvalidArgument, match="copies"):
         novelty(x, x, x)
-    with pytest.raises(InvalidArgument, match=r"expected 1 \.\.\. 30, got 31"):
-        nearest_neighbour_accuracy(x, labels, x, labels, k=31)
+    for k in (31, 2.5):
+        with pytest.raises(InvalidArgument, match=rf"expected 1 \.\.\. 30, got {k}"):
+            nearest_neighbour_accuracy(x, labels, x, labels, k=k)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match=r"^labels is one whole number"):
         nearest_neighbour_accuracy(x, labels[:3], x, labels)
     with pytest.raises(InvalidArgument, match=r"^real_labels is one whole number"):

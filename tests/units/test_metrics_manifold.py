@@ -94,7 +94,7 @@ def test_neither_blocks_nor_origin_nor_unit_nor_order_matter(
 @pytest.mark.parametrize("share", ALL)
 def test_bad_arguments_are_refused(share: Callable[..., float]) -> None:
     x = draw(30, 3)
-    for k in (0, 30):
+    for k in (0, 30, 2.5):
         with pytest.raises(InvalidArgument, match=rf"expected 1 \.\.\. 29, got {k}"):
             share(x, x, k=k)
     with pytest.raises(InvalidArgument, match=r"\(2,\)"):

@@ -6,6 +6,8 @@ the distributions agree; each is read beside its value for real against real at 
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -86,7 +88,7 @@ def coverage(x: Tensor, y: Tensor, *, k: int = 5) -> float:
 
 def _radii(y: Tensor, k: int) -> Tensor:
     """The distance of each row to its k-th nearest other row; (m)."""
-    if not 1 <= k < len(y):
+    if not isinstance(k, Integral) or not 1 <= k < len(y):
         raise InvalidArgument(f"k counts neighbours among {len(y)} rows: expected 1 ... {len(y) - 1}, got {k}.")
     radii = []
     for start, distance in blocks(y, y):

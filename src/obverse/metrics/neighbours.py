@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -125,7 +126,7 @@ def nearest_neighbour_accuracy(x: Tensor, labels: Tensor, real: Tensor, real_lab
             raise InvalidArgument(
                 f"{name} is one whole number for each of {len(rows)} rows, got {values.dtype} of {tuple(values.shape)}."
             )
-    if not 1 <= k <= len(real):
+    if not isinstance(k, Integral) or not 1 <= k <= len(real):
         raise InvalidArgument(f"k counts neighbours among {len(real)} real rows: expected 1 ... {len(real)}, got {k}.")
     classes, which = torch.unique(real_labels.to(real.device), return_inverse=True)
     votes = torch.nn.functional.one_hot(which)[_neighbours(x, real, k)].sum(1)

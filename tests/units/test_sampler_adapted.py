@@ -98,6 +98,10 @@ def test_bad_arguments_are_refused() -> None:
     model = Gaussian(torch.zeros(2), 1.0, Linear())
     with pytest.raises(InvalidArgument, match="steps >= 1 and order >= 1, got steps=0, order=1"):
         adapted(model, (4, 2), 0)
+    with pytest.raises(InvalidArgument, match=r"steps >= 1 and order >= 1, got steps=2\.5, order=1"):
+        adapted(model, (4, 2), 2.5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match=r"every size >= 1, got \(0, 2\)"):
+        adapted(model, (0, 2))
     for pilot in ("uniform:steps=1", "inverted:steps=9"):
         with pytest.raises(InvalidArgument, match=f"pilot grid falls in at least 2 steps, got {pilot}"):
             adapted(model, (4, 2), pilot=pilot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from obverse.ground import noise
 from obverse.ground.errors import InvalidArgument, NonFinite
 from obverse.ground.numerics import exact
 from obverse.model import Cond, Model
+from obverse.sampler.asked import check
 from obverse.sampler.grids.given import GivenAngle
 from obverse.sampler.grids.grid import Grid
 from obverse.sampler.run import Sampler, Step
@@ -56,8 +58,9 @@ def adapted(
         >>> grid.steps, grid.turns[0], grid.turns[-1]
         (4, 1.0, 0.0)
     """
-    if steps < 1 or order < 1:
-        raise InvalidArgument(f"adapted: steps >= 1 and order >= 1, got steps={steps}, order={order}.")
+    check(model, shape, torch.float32, cond, None, None)
+    if not isinstance(steps, Integral) or steps < 1 or not order >= 1:
+        raise InvalidArgument(f"adapted: whole steps >= 1 and order >= 1, got steps={steps}, order={order}.")
     table = DDIM().tableau(model.schedule, Grid.of(pilot))
     if table.calls < 2 or not float(table.moments[0].theta) > float(table.moments[-1].theta):
         raise InvalidArgument(f"adapted: the pilot grid falls in at least 2 steps, got {pilot} (angle:steps=100).")

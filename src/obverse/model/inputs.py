@@ -66,7 +66,10 @@ class DataAtOne(TimeInput, name="data-at-1"):
 
 @dataclass(frozen=True)
 class Index(TimeInput, name="index"):
-    """The index of a discrete schedule, from count - 1 (noise) to 0: count t - 1, as DDPM networks want it."""
+    """The index of a discrete schedule, from count - 1 (noise) to 0: count t - 1, as DDPM networks want it.
+
+    Nearer the data than index 0 it goes on below 0, towards -1; on the grid `indices` no call is made there.
+    """
 
     count: int = 1000
 

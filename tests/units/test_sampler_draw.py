@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -193,3 +194,20 @@ def test_a_table_is_a_solver_that_is_already_made() -> None:
     for how in ({"steps": 5}, {"grid": "uniform"}, {"eta": 0.5}):
         with pytest.raises(InvalidArgument, match=rf"A tableau is complete: leave {next(iter(how))} out"):
             sample(ORACLE, (3, 2), solver=made, **how)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"grid": "karras:steps=5", "steps": 10}, "asks for 5 steps, steps for 10"),
+        ({"grid": Uniform(steps=5), "steps": 10}, "asks for 5 steps, steps for 10"),
+    ],
+)
+def test_steps_that_are_said_twice_are_said_alike(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(words)):
+        sample(ORACLE, (2, 2), solver="ddim", **asked)
+
+
+def test_steps_that_are_said_twice_alike_are_taken() -> None:
+    once = sample(ORACLE, (2, 2), solver="ddim", grid="uniform", steps=5)
+    assert torch.equal(sample(ORACLE, (2, 2), solver="ddim", grid="uniform:steps=5", steps=5), once)

@@ -94,10 +94,14 @@ class Family:
         return made
 
     @property
+    def said(self) -> dict[str, Any]:
+        """The fields that are not at their default."""
+        return {f.name: getattr(self, f.name) for f in _fields(self) if getattr(self, f.name) != _default(f)}
+
+    @property
     def spec(self) -> str:
         """The text that makes this member again: its name and every field that is not at its default."""
-        changed = {f.name: getattr(self, f.name) for f in _fields(self) if getattr(self, f.name) != _default(f)}
-        inner = ",".join(f"{key}={_write(value)}" for key, value in changed.items())
+        inner = ",".join(f"{key}={_write(value)}" for key, value in self.said.items())
         return f"{self.name}:{inner}" if inner else self.name
 
     @property

@@ -176,7 +176,7 @@ def sampled(
         table = method
     else:
         size = math.prod(shape[1:])
-        levels = Grid.of(grid) if steps is None else Grid.of(grid).resized(steps)
+        levels = Grid.of(grid) if steps is None else Grid.sized(grid, steps)
         table = _tableau(told(with_eta(method, eta), size), model.schedule, told(levels, size))
     if start is None and float(table.levels[0].theta) < float(table.levels[-1].theta):
         raise InvalidArgument("This run goes from data to noise: give the data to start from, start=x.")

@@ -57,14 +57,13 @@ class Grid(Family, family="grid"):
         return schedule.end
 
     @classmethod
-    def sized(cls, spec: str, steps: int) -> Grid:
+    def sized(cls, spec: str | Grid, steps: int) -> Grid:
         """The grid of a spec with so many steps; InvalidArgument where the spec itself says another number."""
         asked = cls.of(spec)
-        resized = asked.resized(steps)
-        if asked.steps not in (type(asked).steps, steps):
+        resized, said = asked.resized(steps), asked.said.get("steps", steps)
+        if said != steps:
             raise InvalidArgument(
-                f"grid {spec} asks for {asked.steps} steps, steps for {steps}: say it there alone "
-                f"(steps={asked.steps})."
+                f"grid {asked.label} asks for {said} steps, steps for {steps}: say it there alone (steps={said})."
             )
         return resized
 

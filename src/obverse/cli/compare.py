@@ -109,7 +109,7 @@ def _made(spec: str, options: Compare, other: tuple[Tableau, Schedule | None] | 
             return next((table for table in tables if table.calls == other[0].calls), tables[0])
     schedule = options.schedule or beside or "linear"
     grid = Grid.of(options.grid or "uniform")
-    return solver.tableau(schedule, Grid.sized(grid.spec, options.steps) if "steps" in grid.settings() else grid)
+    return solver.tableau(schedule, Grid.sized(grid, options.steps) if "steps" in grid.settings() else grid)
 
 
 def _on_levels(solver: Any, table: Tableau, schedule: Schedule) -> Iterator[Tableau]:

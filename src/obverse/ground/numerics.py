@@ -28,7 +28,7 @@ def precise(device: torch.device | str | None) -> torch.device:
 
 def fastest(dtype: torch.dtype = torch.float32) -> torch.device:
     """Where networks of a dtype compute fastest here: on a GPU of any kind that has it, or else on the CPU."""
-    # torch for CUDA names a GPU where there is none
+    # torch for CUDA names a GPU where there is none, and torch 2.6 raises
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return torch.device("cpu") if found is None else precise(found) if dtype == torch.float64 else found
 

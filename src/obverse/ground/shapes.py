@@ -107,6 +107,13 @@ def check_rows(cond: Any, count: int, what: str = "cond has one row for each sam
     mapped(check, cond)
 
 
+def check_floating(x: object, what: str = "A state", fix: str = "x.float()") -> None:
+    """Refuse whole numbers: noise that is added, or what a network says of them, would be cut to whole numbers too."""
+    if not (isinstance(x, Tensor) and x.is_floating_point() and x.ndim):
+        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise InvalidArgument(f"{what} is a floating tensor (batch *data), got {got} ({fix}).")
+
+
 def stack(first: Any, second: Any) -> Any:
     """Two conditions of one structure, one below the other."""
 

@@ -3,7 +3,7 @@
 from obverse.model.clamp import Clamped, Dynamic, Thresholded
 from obverse.model.inputs import Precondition, TimeInput
 from obverse.model.microbatched import Microbatched
-from obverse.model.model import SUSPECTS, Around, Call, Cond, Model, Rescheduled, check_model, check_place, check_state
+from obverse.model.model import SUSPECTS, Around, Call, Cond, Model, Rescheduled, check_model, check_place
 from obverse.model.network import InTraining, Network
 from obverse.model.oracles import Empirical, Gaussian, Mixture, Oracle
 from obverse.model.readings import Fit
@@ -34,6 +34,5 @@ __all__ = [
     "TimeInput",
     "check_model",
     "check_place",
-    "check_state",
     "fits",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import against, moved
+from obverse.ground.shapes import against, check_floating, moved
 from obverse.path import Estimate, Level, Prediction, Schedule
 
 Cond: TypeAlias = Any
@@ -59,7 +59,7 @@ class Model(ABC):
                   level: a Level, or t in [0, 1]; one for all samples or one for each.
                   cond: what the model is conditioned on, passed on as it is.
         """
-        check_state(x_t)
+        check_floating(x_t)
         level = self.schedule.at(level)
         return Estimate(x_t, level, self.at(level, x_t)(x_t, moved(cond, x_t.device)), self.face)
 
@@ -102,13 +102,6 @@ def check_model(model: object) -> None:
                 f"of {other.label}: give it {name}.on({own}.schedule), and add up what they say in one face, "
                 f"model(x_t, level, cond).on(face)."
             )
-
-
-def check_state(x_t: object) -> None:
-    """Refuse whole numbers for states: what a network says takes their dtype, and would be cut to whole numbers too."""
-    if not (isinstance(x_t, Tensor) and x_t.is_floating_point() and x_t.ndim):
-        got = f"{x_t.dtype} {tuple(x_t.shape)}" if isinstance(x_t, Tensor) else type(x_t).__name__
-        raise InvalidArgument(f"A state is a floating tensor (batch *data), got {got} (x.float()).")
 
 
 def check_place() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from obverse.ground import noise
 from obverse.ground.errors import CheckpointError, InvalidArgument, require
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import mean_of_rows
+from obverse.ground.shapes import check_floating, mean_of_rows
 from obverse.model import Cond, Model, SelfConditioned, check_model, check_place
 from obverse.nets import drop
 from obverse.objective.couplings import Coupling, Source, bridged
@@ -169,7 +169,7 @@ class Objective:
         Args:     as of the call. Where `times.memory` is not None, a step has to have been observed before the next.
         """
         self.check(model)
-        _check_data(x)
+        check_floating(x, "x", "x.float(); bytes of an image: x / 127.5 - 1")
         here = noise.ids_of(x.shape, samples).cpu()  # levels live there
         share = 0.0 if cond is None else self.drop
         asked = Asked(model.schedule, model.face, tuple(x.shape), x.dtype, x.device, seed, share)
@@ -230,15 +230,6 @@ class Objective:
         if recipe.unbounded:
             warnings.warn(advice(recipe), UnboundedLoss, stacklevel=3)
         self._known.append(path)
-
-
-def _check_data(x: Tensor) -> None:
-    if not (isinstance(x, Tensor) and x.is_floating_point() and x.ndim):
-        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise InvalidArgument(
-            f"x is a floating tensor (batch *data), since noise is added to it, got {got} (x.float(); bytes of an "
-            "image: x / 127.5 - 1)."
-        )
 
 
 def _given(eps: Tensor, x: Tensor) -> Tensor:

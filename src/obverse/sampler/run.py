@@ -12,8 +12,8 @@ from torch import Tensor
 
 from obverse.ground.errors import InvalidArgument
 from obverse.ground.numerics import exact
-from obverse.ground.shapes import moved
-from obverse.model import Cond, Model, check_state
+from obverse.ground.shapes import check_floating, moved
+from obverse.model import Cond, Model
 from obverse.path import Estimate, Level, Schedule
 from obverse.sampler import brownian
 from obverse.sampler.memory import Memory, Turn, bare, memory_for
@@ -106,7 +106,7 @@ class Sampler:
             >>> bool(torch.allclose(sampler.bound(oracle, start)(start), sampler.end(oracle, start)))
             True
         """
-        check_state(like)
+        check_floating(like)
         table = self.tableau.on_face(model.face)
         agree(table, model.schedule)
         program, calls = table.program, model.along(table.called, like)
@@ -129,7 +129,7 @@ class Sampler:
         self, model: Model, start: Tensor, cond: Cond, seed: int, samples: Sequence[int] | None
     ) -> tuple[Tableau, Memory, Iterator[Turn]]:
         """The table in the model's face, where its registers are kept, and the loop over it."""
-        check_state(start)
+        check_floating(start)
         table = self.tableau.on_face(model.face)
         agree(table, model.schedule)
         program = table.program

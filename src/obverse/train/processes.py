@@ -56,13 +56,12 @@ def here() -> PartialState:
 
     Ask this before anything else asks Accelerate, which without GPUs would leave each process to itself.
     """
-    import torch
     from accelerate import PartialState
 
-    # torch for CUDA names a GPU where there is none, and torch 2.6 raises
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    shared = found is not None and found.type != "mps"  # whose GPU is one
-    return PartialState(cpu=launched() > 1 and not shared)
+    from obverse.ground.numerics import fastest
+
+    alone = fastest().type in ("cpu", "mps")  # a GPU of Apple's is one
+    return PartialState(cpu=launched() > 1 and alone)
 
 
 def threaded(count: int) -> None:
